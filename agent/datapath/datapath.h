@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The kernel side, as the agent and the commands see it.
+ *
+ *     datapath_open ──▶ datapath_attach (each interface) ──▶ datapath_commit (each plan) ──▶ readout (any time, also without the agent)
+ *
+ * Everything lives in pins, so the packets need no agent:   <pin dir>/shunt_*   maps
+ *                                                           <pin dir>/prog/*    programs
+ *                                                           <pin dir>/link/<interface>-<from|to>   tcx links
+ */
+#ifndef SHUNT_DATAPATH_H
+#define SHUNT_DATAPATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "plan/plan.h"
+#include "shunt/abi.h"
+
+#define DATAPATH_PIN_DIR "/sys/fs/bpf/shunt" /* default; --pin-dir changes it */
+
+struct datapath; /* loaded or opened; owns its file descriptors */
+
+/*
+ * Loads the programs and pins maps and programs under pin_dir (bpffs is mounted at its parent when it is not there yet). Maps that are pinned already
+ * are taken over with all they hold: flows, counters, tables; links that are pinned are updated to the new programs in place. Pins of another
+ * SHUNT_SCHEMA are refused (-EPROTO), never reinterpreted. Errors name the missing capability (CAP_BPF, CAP_NET_ADMIN) or kernel feature.
+ */
+int datapath_open(const char *pin_dir, struct datapath **ret_datapath);
+
+/* Opens the pins of a running (or left) datapath for reading; loads nothing. -ENOENT: nothing is pinned there. */
+int datapath_open_pinned(const char *pin_dir, struct datapath **ret_datapath);
+
+/* Closes the descriptors. The packets go on. NULL is fine. */
+void datapath_close(struct datapath **datapath);
+
+/*
+ * Attaches both programs to an interface of the caller's network namespace: tcx where the kernel has it, else clsact. Attaching again is fine: it
+ * renews the programs. -ENODEV, -EOPNOTSUPP (no Ethernet), -EPERM.
+ */
+int datapath_attach(struct datapath *datapath, const char *ifname);
+
+/* Writes the plan beside the live tables and flips. On any error the live tables stay as they are. */
+int datapath_commit(struct datapath *datapath, const struct tables *tables);
+
+/* The live side, as values. ret_tables: what datapath_commit wrote, without notes (tables_free). */
+int datapath_read_tables(struct datapath *datapath, struct tables **ret_tables);
+
+/* The series names alone: input of the next plan(). */
+int datapath_read_series(struct datapath *datapath, struct shunt_series ret_series[SHUNT_SERIES]);
+
+/* The counters of one series, added up over CPUs. */
+struct series_numbers {
+	struct shunt_count count;
+	struct shunt_hist latency[SHUNT_LATENCIES];
+};
+
+int datapath_read_numbers(struct datapath *datapath, int series, struct series_numbers *ret_numbers);
+
+/* All reason counters, added up over CPUs. */
+int datapath_read_reasons(struct datapath *datapath, uint64_t ret_reasons[SHUNT_R_MAX]);
+
+/* One interface with our programs. */
+struct attachment {
+	char ifname[16];
+	uint32_t ifindex;  /* 0: the interface is gone */
+	bool tcx;          /* else clsact */
+};
+
+/* Attachments of the caller's network namespace; the caller frees *ret_attachments. */
+int datapath_read_attachments(struct datapath *datapath, struct attachment **ret_attachments, size_t *ret_count);
+
+/* A request as explain asks about it. Text is sent as it is. */
+struct explain_request {
+	struct shunt_addr client, frontend; /* both of one family */
+	uint16_t client_port, frontend_port;
+	const char *head; /* a whole HTTP request head, or "" for a connection frontend */
+};
+
+/* Runs the kernel's own decision code on the live tables (BPF_PROG_TEST_RUN). Counts nothing, sends nothing. */
+int datapath_explain(struct datapath *datapath, const struct explain_request *request, struct shunt_answer *ret_answer);
+
+/* Detaches from every interface and removes all pins. Flows of request frontends break. */
+int datapath_unload(const char *pin_dir);
+
+#endif

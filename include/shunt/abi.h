@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The contract between the kernel programs and everything that reads or writes their maps.
+ *
+ * Every map key and value has its layout here and nowhere else. The agent, the tests and the BPF programs compile this file; `bpftool map dump`
+ * prints these names. A change of any layout needs a new SHUNT_SCHEMA (tests/unit/include/abi.c holds the sizes and offsets).
+ *
+ * How the maps hang together:
+ *
+ *   shunt_meta.side ─ says which half of every table is live; the plan is written to the other half, then this one word flips
+ *
+ *   TABLES (written by the agent, read by the programs; the side is part of the key or of the index)
+ *     shunt_frontend {side, address, port} ─▶ kind, first route, routes
+ *     shunt_route    [side][i]             ─▶ Host match, identity, default split
+ *     shunt_rule     {side, route, prefix} ─▶ split            (LPM trie: the longest prefix of the user id wins)
+ *     shunt_split    [side][i]             ─▶ salt, ranges of a 2^32 hash ─▶ version
+ *     shunt_version  [side][i]             ─▶ series, rings (IPv4, IPv6), fallback version
+ *     shunt_ring     [side][i]             ─▶ Maglev table of pods
+ *     shunt_pod      [side][i]             ─▶ address, port
+ *   NAMES (never reused for something else while the pins live)
+ *     shunt_series   [i]                   ─▶ "route" and "version" as the manifests call them
+ *   STATE (written by the programs)
+ *     shunt_flow     {client, frontend}    ─▶ one client connection and its legs
+ *     shunt_leg      {client, pod}         ─▶ back to the flow; also remembers who owns a tuple
+ *     shunt_hold     [i]                   ─▶ bytes of a request that is not at its pod yet
+ *   NUMBERS (per CPU, only ever grow)
+ *     shunt_count    [series]              ─▶ requests, responses, errors, bytes, latency sums
+ *     shunt_hist     [series * 2 + kind]   ─▶ log-linear latency histogram
+ *     shunt_reason   [enum shunt_reason]   ─▶ why a packet or flow left the ordinary path
+ */
+#ifndef SHUNT_ABI_H
+#define SHUNT_ABI_H
+
+#ifndef __bpf__
+#include <linux/types.h>
+#endif
+
+#define SHUNT_MAGIC 0x73687574u /* "shut" */
+#define SHUNT_SCHEMA 1
+
+/* Table sizes, per side. */
+#define SHUNT_FRONTENDS 1024
+#define SHUNT_ROUTES 256
+#define SHUNT_RULES 4096
+#define SHUNT_SPLITS 512
+#define SHUNT_VERSIONS 256
+#define SHUNT_RINGS 512 /* an IPv4 and an IPv6 ring for each version */
+#define SHUNT_PODS 4096
+#define SHUNT_RING_SIZE 4093 /* prime; Maglev wants about 100 slots a pod */
+#define SHUNT_SERIES 256     /* (route, version) pairs, over both sides */
+
+#define SHUNT_SHARES 8          /* versions in one split */
+#define SHUNT_ROUTES_PER_FRONTEND 16
+#define SHUNT_NAME_MAX 64       /* identity (header, cookie) name and series names, bytes, NUL-terminated when shorter */
+#define SHUNT_HOST_MAX 128      /* Host pattern, bytes */
+#define SHUNT_ID_MAX 120        /* user id bytes that rules and hash look at; a longer id is cut and counted (SHUNT_R_ID_CUT) */
+
+#define SHUNT_FLOWS 262144
+#define SHUNT_LEGS 4            /* versions one flow can have a live leg to */
+#define SHUNT_HOLDS 4096
+#define SHUNT_HOLD_SIZE 4096    /* request bytes one flow may have waiting */
+#define SHUNT_LOCKS 16384
+#define SHUNT_HIST_SLOTS 384    /* see histogram.h */
+
+/* An address of either family; IPv4 is ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2), so that both families have one key and one code path. */
+struct shunt_addr {
+	__u8 ip[16];
+} __attribute__((aligned(4)));
+
+/* One word flips the tables; the rest tells a reader whether it understands these maps. Index 0 of shunt_meta. */
+struct shunt_meta {
+	__u32 magic;
+	__u32 schema;
+	__u32 side;       /* 0 or 1: the live half of the tables */
+	__u32 generation; /* counts commits */
+};
+
+/* ---- tables ---------------------------------------------------------------------------------------------------------------------------- */
+
+enum shunt_kind {
+	SHUNT_KIND_REQUEST = 1,    /* HTTP/1.x: bind late, decide every request */
+	SHUNT_KIND_CONNECTION = 2, /* any TCP: bind at the SYN by client address */
+};
+
+struct shunt_frontend_key {
+	struct shunt_addr addr;
+	__be16 port;
+	__u8 side;
+	__u8 pad;
+};
+
+struct shunt_frontend {
+	__u8 kind;       /* enum shunt_kind */
+	__u8 routes;     /* how many, 1..SHUNT_ROUTES_PER_FRONTEND */
+	__u16 route;     /* index of the first, within the side; they are evaluated in order, the first whose Host matches is taken */
+};
+
+enum shunt_identity {
+	SHUNT_ID_CLIENT = 0, /* the client address */
+	SHUNT_ID_HEADER = 1,
+	SHUNT_ID_COOKIE = 2,
+	SHUNT_ID_QUERY = 3,
+};
+
+enum shunt_host_match {
+	SHUNT_HOST_ANY = 0,
+	SHUNT_HOST_EXACT = 1,  /* "example.com"; the request's port is not compared */
+	SHUNT_HOST_SUFFIX = 2, /* host holds ".example.com" for "*.example.com" */
+};
+
+struct shunt_route {
+	__u8 identity;  /* enum shunt_identity */
+	__u8 name_len;
+	__u8 host_match; /* enum shunt_host_match */
+	__u8 host_len;
+	__u16 split;     /* for users that no rule names */
+	__u16 rules;     /* how many; 0 spares the trie look-up */
+	char name[SHUNT_NAME_MAX]; /* of the header, cookie or parameter; header names in lower case */
+	char host[SHUNT_HOST_MAX]; /* lower case */
+};
+
+/*
+ * Key of the rule trie. prefixlen counts bits from `scope` on: 32 + 8 * bytes. A prefix rule holds the prefix; an exact rule holds the id and a
+ * terminating 0 byte. A look-up is the whole id and its 0 byte, so an exact rule is just the longest prefix. Ids never contain 0.
+ */
+struct shunt_rule_key {
+	__u32 prefixlen;
+	__be16 side;
+	__be16 route;
+	__u8 id[SHUNT_ID_MAX + 8]; /* zero padded */
+};
+
+struct shunt_rule {
+	__u32 split;
+};
+
+/* Users whose hash is below `end` (and not below the share before) get `version`. The last end is 2^32, which needs the 64 bits. */
+struct shunt_share {
+	__u64 end;
+	__u32 version;
+	__u32 pad;
+};
+
+struct shunt_split {
+	__u64 salt[2]; /* SipHash-2-4 key */
+	__u32 shares;  /* 1..SHUNT_SHARES */
+	__u32 pad;
+	struct shunt_share share[SHUNT_SHARES];
+};
+
+#define SHUNT_NONE 0xffffu
+
+enum shunt_family {
+	SHUNT_V4 = 0,
+	SHUNT_V6 = 1,
+	SHUNT_FAMILIES = 2,
+};
+
+struct shunt_version {
+	__u16 series;                /* index of shunt_series, shunt_count */
+	__u16 fallback;              /* version that serves while this one has no ready pod of the client's family; SHUNT_NONE: nobody */
+	__u16 ring[SHUNT_FAMILIES];  /* SHUNT_NONE: no ready pod of that family */
+};
+
+struct shunt_ring {
+	__u16 pod[SHUNT_RING_SIZE]; /* index of shunt_pod, within the side */
+};
+
+struct shunt_pod {
+	struct shunt_addr addr;
+	__be16 port;
+	__u16 pad;
+};
+
+/* ---- names ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* Index 0..SHUNT_SERIES-1; an empty version name means free. */
+struct shunt_series {
+	char route[SHUNT_NAME_MAX * 2]; /* "namespace/name" of the VirtualService */
+	char version[SHUNT_NAME_MAX * 2];
+};
+
+/* ---- flows ----------------------------------------------------------------------------------------------------------------------------- */
+
+struct shunt_flow_key {
+	struct shunt_addr client;
+	struct shunt_addr frontend;
+	__be16 cport;
+	__be16 fport;
+};
+
+/* A tuple as the pod and the host's stack see it. */
+struct shunt_leg_key {
+	struct shunt_addr client;
+	struct shunt_addr pod;
+	__be16 lport; /* the leg's port on the client's side */
+	__be16 pport;
+};
+
+enum shunt_owner {
+	SHUNT_OWNER_FLOW = 1,       /* a leg of ours */
+	SHUNT_OWNER_DIRECT = 2,     /* the client's own connection to the pod */
+	SHUNT_OWNER_TRANSLATED = 3, /* the client's own connection, moved to this port because a leg has its tuple */
+};
+
+struct shunt_leg_owner {
+	struct shunt_addr frontend; /* FLOW */
+	__be16 fport;               /* FLOW */
+	__be16 cport;               /* the client's port */
+	__u8 owner;                 /* enum shunt_owner */
+	__u8 leg;                   /* FLOW: index in shunt_flow.leg */
+	__u16 pad;
+};
+
+enum shunt_leg_state {
+	SHUNT_LEG_NONE = 0,
+	SHUNT_LEG_OPENING = 1, /* our SYN is on its way */
+	SHUNT_LEG_OPEN = 2,
+	SHUNT_LEG_DEAD = 3,    /* reset or closed by the pod while idle */
+};
+
+/*
+ * One connection to a pod, in the pod's sequence space. With C the client's own space and S the space of the answers that the client sees:
+ *   S = pod's seq + sdelta        C = pod's ack + cdelta
+ */
+struct shunt_leg {
+	struct shunt_addr pod;
+	__be16 pport;
+	__be16 lport;
+	__u32 sdelta;
+	__u32 cdelta;
+	__u32 pnext;   /* pod's space: one past the highest byte the pod has sent */
+	__u32 cnext;   /* pod's space: next client byte the pod expects (kept for an idle leg) */
+	__u32 acked;   /* C: what the pod has acknowledged */
+	__u32 tsdelta; /* timestamp for the client = pod's + tsdelta */
+	__u32 tslast;  /* the pod's last timestamp */
+	__u16 version; /* index of shunt_version when it was opened: the name, not the place; see series */
+	__u16 series;
+	__u8 state;    /* enum shunt_leg_state */
+	__u8 wscale;   /* pod's; 0 when none */
+	__u16 pad;
+};
+
+enum shunt_flow_state {
+	SHUNT_FLOW_HEAD = 1, /* collecting a request head */
+	SHUNT_FLOW_OPENING = 2, /* decided; the leg's handshake runs */
+	SHUNT_FLOW_BOUND = 3,   /* packets are translated */
+};
+
+/* Where we are in the pod's answer. */
+enum shunt_answer_state {
+	SHUNT_ANSWER_IDLE = 0,  /* complete: the next request may go anywhere */
+	SHUNT_ANSWER_HEAD = 1,
+	SHUNT_ANSWER_BODY = 2,  /* until answer_end */
+	SHUNT_ANSWER_CLOSE = 3, /* until the connection ends */
+};
+
+enum shunt_flow_flags {
+	SHUNT_F_TSTAMP = 1 << 0,   /* timestamps negotiated with the client */
+	SHUNT_F_SACK = 1 << 1,
+	SHUNT_F_WSCALE = 1 << 2,
+	SHUNT_F_PINNED = 1 << 3,   /* stays on its leg: framing is not followed (any more) */
+	SHUNT_F_HEAD = 1 << 4,     /* the current request is a HEAD: its answer has no body */
+	SHUNT_F_WAITING = 1 << 5,  /* no byte of the answer yet */
+	SHUNT_F_ACKED = 1 << 6,    /* we acknowledged held bytes that the pod may not have */
+	SHUNT_F_PENDING = 1 << 7,  /* a SYN reused the tuple; its cookie is not proved yet */
+	SHUNT_F_CLIENT_FIN = 1 << 8,
+	SHUNT_F_POD_FIN = 1 << 9,
+	SHUNT_F_CLIENT_FIN_ACKED = 1 << 10,
+	SHUNT_F_POD_FIN_ACKED = 1 << 11,
+	SHUNT_F_MEASURED = 1 << 12, /* the current request is counted and its time runs */
+};
+
+struct shunt_flow {
+	__u8 state;   /* enum shunt_flow_state */
+	__u8 kind;    /* enum shunt_kind */
+	__u8 current; /* the leg that packets go to */
+	__u8 answer;  /* enum shunt_answer_state */
+	__u32 flags;  /* enum shunt_flow_flags */
+	__u16 mss;    /* the client's, one of the cookie's classes */
+	__u8 wscale;  /* the client's */
+	__u8 tries;   /* other ports tried for the opening leg */
+	__u32 isn;    /* the client's; tells a reused tuple from a replay */
+	__u32 pending_isn;
+	__u32 snext;  /* S: next byte the client will see */
+	__u32 sacked; /* S: what the client has acknowledged */
+	__u32 request_end; /* C: where the next request begins */
+	__u32 answer_end;  /* S: where the answer ends (BODY) */
+	__u32 answer_next; /* S: next byte of the answer's head (HEAD) */
+	__u32 client_fin;  /* C: one past the client's FIN */
+	__u32 window;      /* the client's last, unscaled field */
+	__u32 ts_client;   /* the client's last timestamp */
+	__u32 ts_sent;     /* greatest timestamp the client was sent */
+	__u32 hold;        /* index of shunt_hold + 1; 0: none */
+	__u32 hold_seq;    /* C: of hold.data[0] */
+	__u32 hold_len;
+	__u32 hold_answer; /* bytes of the answer's head collected */
+	__u16 series;      /* of the current request */
+	__u16 status;      /* of the current answer */
+	__u64 started;     /* ns, bpf_ktime_get_ns(): first byte of the current request */
+	__u64 seen;        /* ns: last packet */
+	struct shunt_leg leg[SHUNT_LEGS];
+};
+
+#define SHUNT_ANSWER_HEAD_SIZE 4096 /* of a response head that comes in pieces */
+#define SHUNT_HOLD_SLACK 64         /* a scan may read a word past the end */
+
+/* Bytes of a flow that wait: of requests on their way to a pod, and of a response head that came in pieces. */
+struct shunt_hold {
+	__u64 owner; /* the flow's lock word and isn; 0: free. Taken with compare-and-swap */
+	__u64 since; /* ns; a holder that has not come back for a minute is gone */
+	__u8 data[SHUNT_HOLD_SIZE + SHUNT_HOLD_SLACK];
+	__u8 answer[SHUNT_ANSWER_HEAD_SIZE + SHUNT_HOLD_SLACK];
+};
+
+struct shunt_lock {
+	__u32 held;
+	__u32 pad[15]; /* a cache line each */
+};
+
+/* ---- numbers --------------------------------------------------------------------------------------------------------------------------- */
+
+/* Per (route, version), per CPU. Every field only grows. */
+struct shunt_count {
+	__u64 requests;          /* requests (or connections of a connection frontend) bound to the version */
+	__u64 status[6];         /* responses by class; [0]: no readable status */
+	__u64 aborted;           /* connections that ended before their response did; an error */
+	__u64 errors;            /* status >= 500, and aborted */
+	__u64 rx_bytes;          /* client to pod, TCP payload */
+	__u64 tx_bytes;          /* pod to client, TCP payload */
+	__u64 latency_count;     /* whole responses: first byte of the request to last byte of the response, at the client's interface */
+	__u64 latency_sum_ns;
+	__u64 latency_sumsq_us2; /* sum of squares, in us^2 */
+};
+
+enum shunt_latency {
+	SHUNT_LATENCY_TOTAL = 0, /* to the response's last byte */
+	SHUNT_LATENCY_TTFB = 1,  /* to its first byte */
+	SHUNT_LATENCIES = 2,
+};
+
+struct shunt_hist {
+	__u64 slot[SHUNT_HIST_SLOTS];
+};
+
+/*
+ * Why a packet, request or flow left the ordinary path. X(name, what a person reads). A reason is normal life ("note") or wants a look ("odd").
+ */
+#define SHUNT_REASONS(X)                                                                                     \
+	X(SYN, note, "SYNs answered with a cookie")                                                          \
+	X(COOKIE_BAD, odd, "ACKs of no flow whose cookie is not ours or too old")                            \
+	X(COOKIE_REPLAYED, note, "late ACKs of a flow that has ended")                                       \
+	X(FLOW_NEW, note, "flows begun")                                                                     \
+	X(FLOW_END, note, "flows ended by both FINs or a reset")                                             \
+	X(FLOW_REUSED, note, "flows replaced because the client used the port again")                        \
+	X(FLOW_UNKNOWN, odd, "packets of no flow, answered with a reset")                                    \
+	X(FLOW_FULL, odd, "flows refused: the flow table is full")                                           \
+	X(LOCK_TIMEOUT, odd, "packets dropped: the flow was busy on another CPU for too long")               \
+	X(BIND, note, "flows bound to a version")                                                            \
+	X(REBIND, note, "requests that moved their flow to another version's leg")                           \
+	X(LEG_OPEN, note, "connections to pods opened")                                                      \
+	X(LEG_PORT, note, "connections to pods that needed another client port")                             \
+	X(LEG_CHALLENGED, note, "challenge ACKs from pods that still knew the port")                         \
+	X(LEG_REFUSED, odd, "connections that a pod refused")                                                \
+	X(LEG_EVICTED, note, "idle connections to pods closed to make room for another version's")           \
+	X(IDLE_ANSWERED, note, "packets of an idle leg, answered and not forwarded")                         \
+	X(DIRECT_MOVED, note, "clients' own connections to pods moved off a leg's port")                     \
+	X(HEAD_PARTIAL, note, "request heads that came in pieces")                                           \
+	X(HEAD_TOO_LONG, odd, "flows pinned by client address: the request head is too long")                \
+	X(NOT_HTTP, odd, "flows pinned by client address: the first bytes are no HTTP/1.x request")          \
+	X(REQUEST_UNFRAMED, note, "flows pinned: the end of a request cannot be known")                      \
+	X(ANSWER_UNFRAMED, note, "flows pinned: the end of a response cannot be known")                      \
+	X(PIPELINED, note, "requests held until the answer before them was complete")                        \
+	X(HOLD_FULL, odd, "request bytes dropped because no hold buffer was free (the client sends again)")  \
+	X(HOLD_DROP, note, "request bytes dropped out of turn (the client sends again)")                     \
+	X(HOLD_SENT, note, "held requests sent to a pod")                                                    \
+	X(HOST_UNMATCHED, odd, "requests whose Host no route names; the frontend's first route took them")   \
+	X(ID_MISSING, note, "requests without a user id; the client address stood in")                       \
+	X(ID_CUT, odd, "user ids longer than 120 bytes; the first 120 decided")                              \
+	X(FALLBACK, odd, "requests served by another version because theirs had no ready pod")               \
+	X(NO_POD, odd, "flows reset: no version of the route has a ready pod")                               \
+	X(FRAGMENT, odd, "IP fragments to a frontend, passed untouched")                                     \
+	X(NO_TABLE, odd, "decisions without a usable table entry")                                           \
+	X(INTERNAL, odd, "packets dropped because a kernel helper failed")
+
+enum shunt_reason {
+#define X(name, sort, text) SHUNT_R_##name,
+	SHUNT_REASONS(X)
+#undef X
+	SHUNT_R_MAX
+};
+
+/* ---- explain --------------------------------------------------------------------------------------------------------------------------- */
+
+enum shunt_by {
+	SHUNT_BY_RULE = 1,     /* a rule named the user's split */
+	SHUNT_BY_HASH = 2,     /* the route's own split */
+};
+
+/* What the program `shunt_explain` writes in place of the packet it was given: how the live tables decide that packet. */
+struct shunt_answer {
+	__u32 verdict;       /* 0: decided; else enum shunt_reason + 1 that kept it from deciding */
+	__u16 route;         /* index within the side */
+	__u16 split;
+	__u16 version;       /* the version the user belongs to */
+	__u16 served;        /* the version that serves: differs when it has no ready pod */
+	__u16 pod;           /* index of shunt_pod */
+	__u8 by;             /* enum shunt_by */
+	__u8 id_from_client; /* 1: no id in the request, the client address stood in */
+	__u32 hash;          /* of the user id under the split's salt; decides the share */
+	__u32 side;
+	__u32 id_len;
+	__u8 id[SHUNT_ID_MAX];
+};
+
+/* ---- names that both sides use ------------------------------------------------------------------------------------------------------------ */
+
+#define SHUNT_PROG_FROM_CLIENT "shunt_from_client" /* ingress of an interface with clients behind it */
+#define SHUNT_PROG_TO_CLIENT "shunt_to_client"     /* its egress */
+#define SHUNT_PROG_EXPLAIN "shunt_explain"         /* for BPF_PROG_TEST_RUN only */
+
+/* skb->mark of packets that we send round through the host's stack; cleared when they come by again. */
+#define SHUNT_MARK 0x73687574u
+
+#define SHUNT_ASSERT(type, size) _Static_assert(sizeof(type) == (size), "ABI: bump SHUNT_SCHEMA")
+SHUNT_ASSERT(struct shunt_addr, 16);
+SHUNT_ASSERT(struct shunt_meta, 16);
+SHUNT_ASSERT(struct shunt_frontend_key, 20);
+SHUNT_ASSERT(struct shunt_frontend, 4);
+SHUNT_ASSERT(struct shunt_route, 8 + SHUNT_NAME_MAX + SHUNT_HOST_MAX);
+SHUNT_ASSERT(struct shunt_rule_key, 8 + SHUNT_ID_MAX + 8);
+SHUNT_ASSERT(struct shunt_share, 16);
+SHUNT_ASSERT(struct shunt_split, 24 + 16 * SHUNT_SHARES);
+SHUNT_ASSERT(struct shunt_version, 8);
+SHUNT_ASSERT(struct shunt_pod, 20);
+SHUNT_ASSERT(struct shunt_flow_key, 36);
+SHUNT_ASSERT(struct shunt_leg_key, 36);
+SHUNT_ASSERT(struct shunt_leg_owner, 24);
+SHUNT_ASSERT(struct shunt_leg, 56);
+SHUNT_ASSERT(struct shunt_flow, 96 + 56 * SHUNT_LEGS);
+
+#endif
