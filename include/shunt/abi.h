@@ -21,7 +21,9 @@
  *     shunt_series   [i]                   ─▶ "route" and "version" as the manifests call them
  *   STATE (written by the programs)
  *     shunt_flow     {client, frontend}    ─▶ one client connection and its legs
- *     shunt_leg      {client, pod}         ─▶ back to the flow; also remembers who owns a tuple
+ *     shunt_leg      {client, pod}         ─▶ back to the flow
+ *     shunt_direct   {client, pod}         ─▶ the client's own connection to a pod, so that no leg takes its tuple
+ *     shunt_closed   {client, frontend}    ─▶ ISN of an ended flow: its late ACK must not begin another
  *     shunt_hold     [i]                   ─▶ bytes of a request that is not at its pod yet
  *   NUMBERS (per CPU, only ever grow)
  *     shunt_count    [series]              ─▶ requests, responses, errors, bytes, latency sums
@@ -56,6 +58,8 @@
 #define SHUNT_ID_MAX 120        /* user id bytes that rules and hash look at; a longer id is cut and counted (SHUNT_R_ID_CUT) */
 
 #define SHUNT_FLOWS 262144
+#define SHUNT_DIRECTS 131072    /* clients' own connections to pods that are remembered */
+#define SHUNT_CLOSED 65536      /* ended flows that are remembered against late ACKs */
 #define SHUNT_LEGS 4            /* versions one flow can have a live leg to */
 #define SHUNT_HOLDS 4096
 #define SHUNT_HOLD_SIZE 4096    /* request bytes one flow may have waiting */
@@ -67,12 +71,22 @@ struct shunt_addr {
 	__u8 ip[16];
 } __attribute__((aligned(4)));
 
+/* How many entries of each indexed table a plan uses; what lies behind them is left over from earlier plans. Programs do not look at it. */
+struct shunt_used {
+	__u32 routes;
+	__u32 splits;
+	__u32 versions;
+	__u32 rings;
+	__u32 pods;
+};
+
 /* One word flips the tables; the rest tells a reader whether it understands these maps. Index 0 of shunt_meta. */
 struct shunt_meta {
 	__u32 magic;
 	__u32 schema;
 	__u32 side;       /* 0 or 1: the live half of the tables */
 	__u32 generation; /* counts commits */
+	struct shunt_used used[2]; /* of each side */
 };
 
 /* ---- tables ---------------------------------------------------------------------------------------------------------------------------- */
@@ -424,7 +438,7 @@ struct shunt_answer {
 
 #define SHUNT_ASSERT(type, size) _Static_assert(sizeof(type) == (size), "ABI: bump SHUNT_SCHEMA")
 SHUNT_ASSERT(struct shunt_addr, 16);
-SHUNT_ASSERT(struct shunt_meta, 16);
+SHUNT_ASSERT(struct shunt_meta, 56);
 SHUNT_ASSERT(struct shunt_frontend_key, 20);
 SHUNT_ASSERT(struct shunt_frontend, 4);
 SHUNT_ASSERT(struct shunt_route, 8 + SHUNT_NAME_MAX + SHUNT_HOST_MAX);
