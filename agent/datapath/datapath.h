@@ -5,8 +5,8 @@
  *     datapath_open ──▶ datapath_attach (each interface) ──▶ datapath_commit (each plan) ──▶ readout (any time, also without the agent)
  *
  * Everything lives in pins, so the packets need no agent:   <pin dir>/shunt_*   maps
- *                                                           <pin dir>/prog/*    programs
- *                                                           <pin dir>/link/<interface>-<from|to>   tcx links
+ *                                                           <pin dir>/prog/...  programs
+ *                                                           <pin dir>/link/<interface>-<from|to>   tcx links; for clsact the program that is attached
  */
 #ifndef SHUNT_DATAPATH_H
 #define SHUNT_DATAPATH_H
@@ -26,6 +26,7 @@ struct datapath; /* loaded or opened; owns its file descriptors */
  * Loads the programs and pins maps and programs under pin_dir (bpffs is mounted at its parent when it is not there yet). Maps that are pinned already
  * are taken over with all they hold: flows, counters, tables; links that are pinned are updated to the new programs in place. Pins of another
  * SHUNT_SCHEMA are refused (-EPROTO), never reinterpreted. Errors name the missing capability (CAP_BPF, CAP_NET_ADMIN) or kernel feature.
+ * The pin directory is locked until datapath_close(): -EBUSY when another agent has it. One pin directory serves one network namespace.
  */
 int datapath_open(const char *pin_dir, struct datapath **ret_datapath);
 
@@ -34,6 +35,18 @@ int datapath_open_pinned(const char *pin_dir, struct datapath **ret_datapath);
 
 /* Closes the descriptors. The packets go on. NULL is fine. */
 void datapath_close(struct datapath **datapath);
+
+/* How programs get onto an interface. AUTO: tcx where the kernel has it (6.6), else clsact. */
+enum attach_mode { ATTACH_AUTO, ATTACH_TCX, ATTACH_CLSACT, ATTACH_MODE_MAX };
+
+/* "auto", "tcx", "clsact". -EINVAL: none of these. */
+int attach_mode_parse(const char *text, enum attach_mode *ret_mode);
+
+/* For the calls of datapath_attach() that follow; AUTO is set at the start. */
+void datapath_set_attach_mode(struct datapath *datapath, enum attach_mode mode);
+
+/* True when attaching needs CAP_NET_ADMIN: clsact does, tcx with loaded programs needs nothing. */
+bool datapath_attach_needs_net_admin(const struct datapath *datapath);
 
 /*
  * Attaches both programs to an interface of the caller's network namespace: tcx where the kernel has it, else clsact. Attaching again is fine: it
@@ -81,7 +94,7 @@ struct explain_request {
 /* Runs the kernel's own decision code on the live tables (BPF_PROG_TEST_RUN). Counts nothing, sends nothing. */
 int datapath_explain(struct datapath *datapath, const struct explain_request *request, struct shunt_answer *ret_answer);
 
-/* Detaches from every interface and removes all pins. Flows of request frontends break. */
+/* Detaches from every interface and removes all pins. Flows of request frontends break. -ENOENT: nothing there; -EBUSY: an agent runs on it. */
 int datapath_unload(const char *pin_dir);
 
 #endif

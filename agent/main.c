@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* shunt: steers every user of a service to one version inside the kernel, and decides by experiment which version stays. One file per command. */
+#include "cmd.h"
+#include "util/cleanup.h"
+
+/* Commands whose files are still to come. */
+#pragma weak cmd_run
+#pragma weak cmd_describe
+#pragma weak cmd_status
+#pragma weak cmd_explain
+#pragma weak cmd_unload
+
+/* In the order in which --help lists them; the first one runs when none is named. */
+static const struct cmd *const commands[] = {
+	&cmd_status,
+	&cmd_run,
+	&cmd_describe,
+	&cmd_explain,
+	&cmd_unload,
+	&cmd_version,
+};
+
+int main(int argc, char **argv)
+{
+	return cmd_main(commands, ARRAY_SIZE(commands), argc, argv);
+}
