@@ -1,0 +1,731 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The head of an HTTP/1.x message: where it ends, how long its body is, who asks. One source for the kernel programs and for user space.
+ *
+ * Time goes to finding line ends, so that is done eight bytes at a time: of all bytes below 0x10 a head holds little but CR and LF, and one mask
+ * finds them together with NUL, which no head may hold:
+ *
+ *     word & 0xf0f0...   a byte that becomes 0 is below 0x10; subtracting 1 from every byte then borrows into its top bit, and into no other's
+ *
+ *     GET /a HTTP/1.1\r\nHost: x\r\nuserhash: 101\r\n\r\n
+ *     ╰ words skipped ╯╰ stop: the line is known, its first word tells whether its name matters
+ *
+ * A name is compared only at the start of a line and a value is read only when its name matters, so the cost follows lines and words, not bytes.
+ *
+ * The verifier walks this cheaply because all progress lives in the result, behind a pointer: what it loads from there is any number, so that no path
+ * differs from another, and offsets are masked right where they are used. That needs no right beyond CAP_BPF. There is no __builtin_ctz here: clang
+ * has none for BPF. Both sides are little-endian.
+ *
+ * Wrong heads are no attack surface of ours as long as we never believe a length that the pod may read differently: where two readings exist the
+ * framing is HTTP_UNKNOWN, and the flow stays with one pod from there on (RFC 9112 sections 6.1, 6.3 and 11.2).
+ */
+#ifndef SHUNT_HTTP_H
+#define SHUNT_HTTP_H
+
+#ifdef __bpf__
+#include <bpf/bpf_helpers.h>
+#else
+#include <string.h>
+#endif
+
+#include "shunt/abi.h"
+
+#define HTTP_HEAD_MAX SHUNT_HOLD_SIZE
+#define HTTP_LENGTH_DIGITS 16 /* of a Content-Length: below 10 PB, and two words */
+#define HTTP_METHOD_MAX 23    /* the registry's longest is UPDATEREDIRECTREF */
+
+_Static_assert((HTTP_HEAD_MAX & (HTTP_HEAD_MAX - 1)) == 0, "offsets are masked");
+_Static_assert(SHUNT_ANSWER_HEAD_SIZE == SHUNT_HOLD_SIZE, "both are scanned");
+_Static_assert(SHUNT_HOLD_SLACK >= SHUNT_NAME_MAX, "a name is compared from any offset");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first byte of a word is its lowest");
+
+/* Bytes to scan. As shunt_hold.data and shunt_hold.answer; bytes past the scanned length may hold anything. */
+struct http_buf {
+	__u8 b[HTTP_HEAD_MAX + SHUNT_HOLD_SLACK];
+};
+
+/* A header name in lower case, zero padded; as shunt_route.name. All zero: none. */
+struct http_name {
+	char s[SHUNT_NAME_MAX];
+};
+
+enum http_verdict {
+	HTTP_PARTIAL = 0,  /* all well so far; the head goes on */
+	HTTP_COMPLETE = 1,
+	HTTP_BAD = 2,      /* no HTTP/1.x message begins like this (TLS, HTTP/2, any other protocol), or a NUL in the head */
+};
+
+enum http_framing {
+	HTTP_NO_BODY = 0,
+	HTTP_LENGTH = 1,
+	HTTP_CHUNKED = 2,
+	HTTP_UNKNOWN = 3, /* until the connection ends, or two readers may disagree, or the protocol changes (Upgrade, CONNECT) */
+};
+
+/* What a line said, as bits of http_scan.facts. */
+enum http_fact {
+	HTTP_F_STARTED = 1 << 0,    /* the first line is over */
+	HTTP_F_LENGTH = 1 << 1,
+	HTTP_F_CODING = 1 << 2,     /* Transfer-Encoding */
+	HTTP_F_UNFRAMED = 1 << 3,   /* the body's length is not to be trusted */
+	HTTP_F_FRAMING_LINE = 1 << 4, /* the line before was one of Content-Length, Transfer-Encoding, or the first */
+	HTTP_F_HOST = 1 << 5,
+	HTTP_F_ID = 1 << 6,
+	HTTP_F_CLOSE = 1 << 7,
+	HTTP_F_UPGRADE = 1 << 8,
+	HTTP_F_EXPECT = 1 << 9,
+	HTTP_F_HTTP10 = 1 << 10,
+	HTTP_F_HEAD = 1 << 11,
+	HTTP_F_RESPONSE = 1 << 12,  /* a status line is expected */
+};
+
+/* A scan's progress. Callers read http_request and http_response instead. */
+struct http_scan {
+	__u64 length;
+	__u64 id_first, id_mask; /* first word of the wanted name, and 0xff where it has bytes */
+	__u32 pos;               /* searched up to here */
+	__u32 line;              /* the line begins here */
+	__u32 end;
+	__u32 facts;             /* enum http_fact */
+	__u32 verdict;           /* enum http_verdict */
+	__u32 id_off, id_len;
+	__u32 host_off, host_len;
+	__u32 start_off, start_len; /* request target */
+	__u32 status;
+};
+
+struct http_request {
+	__u32 head_len;             /* from `off` to the end of the blank line */
+	__u32 framing;              /* enum http_framing */
+	__u64 length;               /* HTTP_LENGTH: bytes of body */
+	__u32 id_off, id_len;       /* value of the first such header, without white space around; id_len 0: absent or empty */
+	__u32 host_off, host_len;   /* of the first Host, without port; [v6] keeps its brackets */
+	__u32 target_off, target_len;
+	__u8 head_method;
+	__u8 http10;
+	__u8 close;                 /* Connection: close */
+	__u8 upgrade;
+	__u8 expect;                /* Expect is there: the client may wait for a 100 before the body */
+	__u8 pad[3];
+	struct http_scan scan;
+};
+
+struct http_response {
+	__u32 head_len;
+	__u32 framing;  /* as the header fields say. HEAD, 1xx, 204 and 304 have no body whatever they say (RFC 9112 section 6.3): the caller knows */
+	__u64 length;
+	__u16 status;   /* 100..999 */
+	__u8 http10;
+	__u8 close;
+	__u8 pad[4];
+	struct http_scan scan;
+};
+
+#ifdef __bpf__
+#define HTTP_INLINE static __always_inline
+#define HTTP_STEP static __noinline
+#define HTTP_API __noinline /* a global function: verified once, not at each call */
+#define http_loop(count, step, ctx) bpf_loop(count, step, ctx, 0)
+#define http_opaque(x) asm volatile("" : "+r"(x)) /* clang must not drop the bound check that follows */
+#else
+#define HTTP_INLINE static inline
+#define HTTP_STEP static inline
+#define HTTP_API static inline
+#define http_loop(count, step, ctx)                                        \
+	do {                                                               \
+		for (__u32 i_ = 0; i_ < (count) && !step(i_, ctx); i_++) \
+			;                                                  \
+	} while (0)
+#define http_opaque(x) (void)(x)
+#endif
+
+/* ---- words ------------------------------------------------------------------------------------------------------------------------------- */
+
+#define HTTP_EACH(c) ((c) * 0x0101010101010101ull) /* the byte c in every place */
+#define HTTP_TOP HTTP_EACH(0x80)
+#define HTTP_LOW7 HTTP_EACH(0x7f)
+#define HTTP_BYTES(n) (~0ull >> (64 - 8 * (n))) /* mask of the first n bytes, 1..8 */
+#define HTTP_WORD(a, b, c, d, e, f, g, h)                                                                                       \
+	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 | (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
+
+/* The masks below have the top bit of each byte that fits, and no other bit. */
+
+HTTP_INLINE __u64 http_below_16(__u64 w)
+{
+	w &= HTTP_EACH(0xf0);
+	return (w - HTTP_EACH(1)) & ~w & HTTP_TOP;
+}
+
+HTTP_INLINE __u64 http_equal(__u64 w, __u8 c)
+{
+	w ^= HTTP_EACH(c);
+	return ~(((w & HTTP_LOW7) + HTTP_LOW7) | w) & HTTP_TOP;
+}
+
+HTTP_INLINE __u64 http_upper(__u64 w)
+{
+	__u64 low = w & HTTP_LOW7;
+
+	return (low + HTTP_EACH(0x80 - 'A')) & ~(low + HTTP_EACH(0x7f - 'Z')) & ~w & HTTP_TOP;
+}
+
+HTTP_INLINE __u64 http_lower_case(__u64 w)
+{
+	return w | http_upper(w) >> 2;
+}
+
+/* Place of the first byte in a mask that is not 0. */
+HTTP_INLINE __u32 http_first(__u64 mask)
+{
+	return (((mask & -mask) >> 7) * HTTP_WORD(7, 6, 5, 4, 3, 2, 1, 0)) >> 56;
+}
+
+/* at < HTTP_HEAD_MAX, ahead <= SHUNT_HOLD_SLACK - 8 and constant. */
+HTTP_INLINE __u64 http_word(const struct http_buf *buf, __u32 at, __u32 ahead)
+{
+	http_opaque(at);
+	at &= HTTP_HEAD_MAX - 1;
+#ifdef __bpf__
+	return *(const __u64 *)(buf->b + at + ahead); /* the BPF back end would make eight loads of a memcpy */
+#else
+	__u64 w;
+
+	memcpy(&w, buf->b + at + ahead, sizeof(w));
+	return w;
+#endif
+}
+
+HTTP_INLINE __u8 http_byte(const struct http_buf *buf, __u32 at)
+{
+	http_opaque(at);
+	return buf->b[at & (HTTP_HEAD_MAX - 1)];
+}
+
+HTTP_INLINE int http_is_blank(__u8 c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* ---- values ------------------------------------------------------------------------------------------------------------------------------ */
+
+struct http_value {
+	const struct http_buf *buf;
+	__u32 from, to;
+	__u32 found; /* http_close_step() */
+};
+
+HTTP_STEP long http_trim_step(__u32 i, struct http_value *v)
+{
+	(void)i;
+	if (v->from >= v->to)
+		return 1;
+	if (http_is_blank(http_byte(v->buf, v->from)))
+		v->from++;
+	else if (http_is_blank(http_byte(v->buf, v->to - 1)))
+		v->to--;
+	else
+		return 1;
+	return 0;
+}
+
+/* The value after the colon, without the white space around it (RFC 9112 section 5.1). Most have one blank, in front. */
+HTTP_INLINE void http_value_of(const struct http_buf *buf, __u32 from, __u32 to, struct http_value *ret_value)
+{
+	ret_value->buf = buf;
+	ret_value->from = from + (from < to && http_byte(buf, from) == ' ');
+	ret_value->to = to;
+	ret_value->found = 0;
+	if (ret_value->from < to && (http_is_blank(http_byte(buf, ret_value->from)) || http_is_blank(http_byte(buf, to - 1))))
+		http_loop(HTTP_HEAD_MAX, http_trim_step, ret_value);
+}
+
+/* The number in 1..8 digits; sets *ret_bad when one is none. Pairs, fours and all eight are added up at once. */
+HTTP_INLINE __u64 http_digits(__u64 w, __u32 count, __u32 *ret_bad)
+{
+	__u32 shift = (64 - 8 * count) & 63;
+
+	w <<= shift;
+	w ^= HTTP_EACH('0') << shift;
+	*ret_bad |= (((w & HTTP_LOW7) + HTTP_EACH(0x7f - 9)) | w) & HTTP_TOP ? 1 : 0;
+	w = (w * 10 + (w >> 8)) & 0x00ff00ff00ff00ffull;
+	w = (w * 100 + (w >> 16)) & 0x0000ffff0000ffffull;
+	return (w * 10000 + (w >> 32)) & 0xffffffffull;
+}
+
+/* RFC 9110 section 8.6. Equal repetitions are one (RFC 9112 section 6.3, 5); a list, a sign, no or too many digits are not believed. */
+HTTP_INLINE void http_length_line(struct http_scan *s, const struct http_value *v)
+{
+	__u32 digits = v->to - v->from, bad = 0;
+	__u64 length;
+
+	if (!digits || digits > HTTP_LENGTH_DIGITS) {
+		s->facts |= HTTP_F_UNFRAMED;
+		return;
+	}
+	if (digits <= 8) {
+		length = http_digits(http_word(v->buf, v->from, 0), digits, &bad);
+	} else {
+		length = http_digits(http_word(v->buf, v->from, 0), digits - 8, &bad) * 100000000;
+		length += http_digits(http_word(v->buf, v->from + digits - 8, 0), 8, &bad);
+	}
+	if (bad || (s->facts & HTTP_F_LENGTH && length != s->length))
+		s->facts |= HTTP_F_UNFRAMED;
+	s->length = length;
+	s->facts |= HTTP_F_LENGTH;
+}
+
+/* RFC 9112 section 6.1. Only "chunked" alone is followed: a coding below it is decoded by few, and its support is where readings differ. */
+HTTP_INLINE void http_coding_line(struct http_scan *s, const struct http_value *v)
+{
+	__u64 w = http_lower_case(http_word(v->buf, v->from, 0)) & HTTP_BYTES(7);
+
+	if (s->facts & HTTP_F_CODING || v->to - v->from != 7 || w != HTTP_WORD('c', 'h', 'u', 'n', 'k', 'e', 'd', 0))
+		s->facts |= HTTP_F_UNFRAMED;
+	s->facts |= HTTP_F_CODING;
+}
+
+/* Looks for the token "close" at v->from, then one byte on. */
+HTTP_STEP long http_close_step(__u32 i, struct http_value *v)
+{
+	__u32 at = v->from;
+	__u8 before, after;
+
+	(void)i;
+	if (at + 5 > v->to)
+		return 1;
+	v->from++;
+	if ((http_lower_case(http_word(v->buf, at, 0)) & HTTP_BYTES(5)) != HTTP_WORD('c', 'l', 'o', 's', 'e', 0, 0, 0))
+		return 0;
+	before = http_byte(v->buf, at - 1); /* the first token has a blank or the colon before it */
+	after = http_byte(v->buf, at + 5);
+	if (before != ',' && before != ':' && !http_is_blank(before))
+		return 0;
+	if (at + 5 != v->to && after != ',' && !http_is_blank(after))
+		return 0;
+	v->found = 1;
+	return 1;
+}
+
+/* RFC 9110 section 7.6.1: a list of tokens. Nearly always "keep-alive", which is told by its first byte and its length. */
+HTTP_INLINE void http_connection_line(struct http_scan *s, struct http_value *v)
+{
+	if (v->to - v->from == 10 && (http_byte(v->buf, v->from) | 0x20) == 'k')
+		return;
+	http_loop(HTTP_HEAD_MAX, http_close_step, v);
+	if (v->found)
+		s->facts |= HTTP_F_CLOSE;
+}
+
+/* RFC 9110 section 7.2. What follows the last colon is a port when it is up to five digits; in [::1] the bracket stops the search. */
+HTTP_INLINE void http_host_line(struct http_scan *s, const struct http_value *v)
+{
+	__u32 len = v->to - v->from;
+
+	if (s->facts & HTTP_F_HOST)
+		return;
+	s->facts |= HTTP_F_HOST;
+	s->host_off = v->from;
+	for (__u32 i = 1; i <= 6 && i <= len; i++) {
+		__u8 c = http_byte(v->buf, v->to - i);
+
+		if (c == ':') {
+			len -= i;
+			break;
+		}
+		if (c < '0' || c > '9')
+			break;
+	}
+	s->host_len = len;
+}
+
+/* ---- lines ------------------------------------------------------------------------------------------------------------------------------- */
+
+struct http_ctx {
+	const struct http_buf *buf;
+	const struct http_name *name;
+	struct http_scan *scan;
+};
+
+HTTP_INLINE __u64 http_name_word(const struct http_name *name, __u32 ahead)
+{
+#ifdef __bpf__
+	return *(const __u64 *)(name->s + ahead);
+#else
+	__u64 w;
+
+	memcpy(&w, name->s + ahead, sizeof(w));
+	return w;
+#endif
+}
+
+/* 0xff where a word of a name has a byte. Names are ASCII. */
+HTTP_INLINE __u64 http_name_mask(__u64 word)
+{
+	return (((word + HTTP_LOW7) & HTTP_TOP) >> 7) * 0xff;
+}
+
+/* Length of the wanted name when the line at `line` begins with it and a colon, else 0. */
+HTTP_INLINE __u32 http_match_name(const struct http_buf *buf, __u32 line, const struct http_name *name)
+{
+	__u32 len = 0;
+
+	for (__u32 ahead = 0; ahead < SHUNT_NAME_MAX; ahead += 8) {
+		__u64 want = http_name_word(name, ahead), mask = http_name_mask(want);
+
+		if ((http_lower_case(http_word(buf, line, ahead)) & mask) != want)
+			return 0;
+		len += ((mask & HTTP_EACH(1)) * HTTP_EACH(1)) >> 56;
+		if (~mask)
+			break;
+	}
+	http_opaque(line);
+	http_opaque(len);
+	if (len > SHUNT_NAME_MAX || buf->b[(line & (HTTP_HEAD_MAX - 1)) + len] != ':')
+		return 0;
+	return len;
+}
+
+HTTP_INLINE void http_id_line(struct http_ctx *c, __u32 line, __u32 eol)
+{
+	struct http_scan *s = c->scan;
+	struct http_value v;
+	__u32 len = http_match_name(c->buf, line, c->name);
+
+	if (!len || s->facts & HTTP_F_ID)
+		return;
+	http_value_of(c->buf, line + len + 1, eol, &v);
+	s->facts |= HTTP_F_ID;
+	s->id_off = v.from;
+	s->id_len = v.to - v.from;
+}
+
+/*
+ * Which of Content-Length and Transfer-Encoding a line's name is, by its first word; 0: neither. A blank before the colon is refused by some servers
+ * and skipped by others (RFC 9112 section 5.1): the name counts, its value is not believed.
+ */
+HTTP_INLINE void http_framing_line(struct http_ctx *c, __u32 line, __u32 eol, __u64 first)
+{
+	__u64 second = http_lower_case(http_word(c->buf, line, 8));
+	struct http_scan *s = c->scan;
+	struct http_value v;
+	__u32 len;
+	__u8 after;
+
+	if (first == HTTP_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
+		if ((second & HTTP_BYTES(6)) != HTTP_WORD('l', 'e', 'n', 'g', 't', 'h', 0, 0))
+			return;
+		len = 14;
+		after = second >> 48;
+	} else {
+		if (second != HTTP_WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') || (http_byte(c->buf, line + 16) | 0x20) != 'g')
+			return;
+		len = 17;
+		after = http_byte(c->buf, line + 17);
+	}
+	if (http_is_blank(after))
+		s->facts |= HTTP_F_UNFRAMED;
+	if (after != ':')
+		return;
+	s->facts |= HTTP_F_FRAMING_LINE;
+	http_value_of(c->buf, line + len + 1, eol, &v);
+	if (len == 14)
+		http_length_line(s, &v);
+	else
+		http_coding_line(s, &v);
+}
+
+/* A line after the first: line < eol. */
+HTTP_INLINE void http_field_line(struct http_ctx *c, __u32 line, __u32 eol)
+{
+	__u64 first = http_lower_case(http_word(c->buf, line, 0));
+	struct http_scan *s = c->scan;
+	__u32 facts = s->facts;
+	struct http_value v;
+
+	if (http_is_blank((__u8)first)) { /* obs-fold: goes on with the line before (RFC 9112 section 5.2) */
+		if (facts & HTTP_F_FRAMING_LINE)
+			s->facts = facts | HTTP_F_UNFRAMED;
+		return;
+	}
+	s->facts = facts & ~HTTP_F_FRAMING_LINE;
+
+	if ((first & s->id_mask) == s->id_first && s->id_mask)
+		http_id_line(c, line, eol);
+
+	if ((first & HTTP_BYTES(5)) == HTTP_WORD('h', 'o', 's', 't', ':', 0, 0, 0)) {
+		http_value_of(c->buf, line + 5, eol, &v);
+		http_host_line(s, &v);
+	} else if (first == HTTP_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') || first == HTTP_WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
+		http_framing_line(c, line, eol, first);
+	} else if (first == HTTP_WORD('c', 'o', 'n', 'n', 'e', 'c', 't', 'i')) {
+		if ((http_lower_case(http_word(c->buf, line, 8)) & HTTP_BYTES(3)) != HTTP_WORD('o', 'n', ':', 0, 0, 0, 0, 0))
+			return;
+		http_value_of(c->buf, line + 11, eol, &v);
+		http_connection_line(s, &v);
+	} else if (first == HTTP_WORD('u', 'p', 'g', 'r', 'a', 'd', 'e', ':')) {
+		s->facts |= HTTP_F_UPGRADE;
+	} else if ((first & HTTP_BYTES(7)) == HTTP_WORD('e', 'x', 'p', 'e', 'c', 't', ':', 0)) {
+		s->facts |= HTTP_F_EXPECT;
+	}
+}
+
+/*
+ * Length of the method at `at`, 0 when `end` comes before its blank, -1 when it is none. Methods are upper case with '-' and '_', as nginx takes them;
+ * the registry has no other (RFC 9110 section 16.1). PRI is not a method but the start of HTTP/2 (RFC 9113 section 3.4).
+ */
+HTTP_INLINE __s32 http_method(const struct http_buf *buf, __u32 at, __u32 end)
+{
+	if ((http_word(buf, at, 0) & HTTP_BYTES(4)) == HTTP_WORD('P', 'R', 'I', ' ', 0, 0, 0, 0) && end - at >= 4)
+		return -1;
+	for (__u32 ahead = 0; ahead < HTTP_METHOD_MAX; ahead += 8) {
+		__u64 w = http_word(buf, at, ahead);
+		__u64 stop = ~(http_upper(w) | http_equal(w, '-') | http_equal(w, '_')) & HTTP_TOP;
+		__u32 len;
+
+		if (!stop)
+			continue;
+		len = ahead + http_first(stop);
+		if (len >= end - at)
+			return 0;
+		return len && http_byte(buf, at + len) == ' ' ? (__s32)len : -1;
+	}
+	return end - at > HTTP_METHOD_MAX ? -1 : 0;
+}
+
+/* "HTTP/1." and a digit (RFC 9112 section 2.3). */
+HTTP_INLINE int http_is_version(__u64 w)
+{
+	__u8 minor = w >> 56;
+
+	return (w & HTTP_BYTES(7)) == HTTP_WORD('H', 'T', 'T', 'P', '/', '1', '.', 0) && minor >= '0' && minor <= '9';
+}
+
+/* RFC 9112 section 3: one blank before the target and one after it. Blanks within are the pod's to refuse. */
+HTTP_INLINE int http_request_line(const struct http_buf *buf, struct http_scan *s, __u32 line, __u32 eol)
+{
+	__s32 method = http_method(buf, line, eol);
+	__u32 target, target_end = eol - 9;
+	__u64 first = http_word(buf, line, 0), version;
+
+	if (method <= 0 || eol - line < (__u32)method + 11)
+		return 0;
+	target = line + method + 1;
+	version = http_word(buf, eol - 8, 0);
+	if (!http_is_version(version) || http_byte(buf, target_end) != ' ' || http_byte(buf, target) == ' ' || http_byte(buf, target_end - 1) == ' ')
+		return 0;
+	if (version >> 56 == '0')
+		s->facts |= HTTP_F_HTTP10;
+	if ((first & HTTP_BYTES(5)) == HTTP_WORD('H', 'E', 'A', 'D', ' ', 0, 0, 0))
+		s->facts |= HTTP_F_HEAD;
+	if (first == HTTP_WORD('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '))
+		s->facts |= HTTP_F_UNFRAMED;
+	s->start_off = target;
+	s->start_len = target_end - target;
+	return 1;
+}
+
+/* RFC 9112 section 4: "HTTP/1.1 200 OK"; the blank and the reason after the code may be missing. */
+HTTP_INLINE int http_status_line(const struct http_buf *buf, struct http_scan *s, __u32 line, __u32 eol)
+{
+	__u64 version = http_word(buf, line, 0), code = http_word(buf, line, 8) >> 8;
+	__u32 bad = 0, status;
+
+	if (eol - line < 12 || !http_is_version(version) || http_byte(buf, line + 8) != ' ')
+		return 0;
+	status = http_digits(code, 3, &bad);
+	if (bad || status < 100 || (eol - line > 12 && http_byte(buf, line + 12) != ' '))
+		return 0;
+	if (version >> 56 == '0')
+		s->facts |= HTTP_F_HTTP10;
+	s->status = status;
+	return 1;
+}
+
+/* The first line: line < eol. Returns whether it is one. */
+HTTP_INLINE int http_start_line(const struct http_buf *buf, struct http_scan *s, __u32 line, __u32 eol)
+{
+	int good = s->facts & HTTP_F_RESPONSE ? http_status_line(buf, s, line, eol) : http_request_line(buf, s, line, eol);
+
+	s->facts |= HTTP_F_STARTED | HTTP_F_FRAMING_LINE;
+	return good;
+}
+
+/* A line is known; `next` begins the one after it. Returns 1 when the scan is over. */
+HTTP_INLINE long http_line(struct http_ctx *c, __u32 eol, __u32 next)
+{
+	struct http_scan *s = c->scan;
+	__u32 line = s->line;
+
+	s->line = s->pos = next;
+	if (line == eol) {
+		if (s->facts & HTTP_F_STARTED)
+			s->verdict = HTTP_COMPLETE;
+		else if (s->facts & HTTP_F_RESPONSE)
+			s->verdict = HTTP_BAD;
+		return s->verdict != HTTP_PARTIAL; /* empty lines before a request are skipped (RFC 9112 section 2.2) */
+	}
+	if (s->facts & HTTP_F_STARTED) {
+		http_field_line(c, line, eol);
+		return 0;
+	}
+	if (http_start_line(c->buf, s, line, eol))
+		return 0;
+	s->verdict = HTTP_BAD;
+	return 1;
+}
+
+/* Stopped at a byte below 0x10. LF alone ends a line, as servers have it (RFC 9112 section 2.2); CR alone is where they disagree. */
+HTTP_INLINE long http_stop(struct http_ctx *c, __u32 pos)
+{
+	__u16 two = http_word(c->buf, pos, 0);
+	struct http_scan *s = c->scan;
+	__u8 byte = two;
+
+	if (byte == '\n')
+		return http_line(c, pos, pos + 1);
+	if (byte == '\r' && pos + 1 == s->end) {
+		s->pos = pos;
+		return 1;
+	}
+	if (two == ('\r' | '\n' << 8))
+		return http_line(c, pos, pos + 2);
+	if (!byte || !(s->facts & HTTP_F_STARTED)) {
+		s->verdict = HTTP_BAD;
+		return 1;
+	}
+	if (byte == '\r')
+		s->facts |= HTTP_F_UNFRAMED;
+	s->pos = pos + 1;
+	return 0;
+}
+
+#define HTTP_STEP_BYTES 32 /* looked at in one turn of the loop */
+
+HTTP_STEP long http_step(__u32 i, struct http_ctx *c)
+{
+	struct http_scan *s = c->scan;
+	__u32 pos = s->pos;
+
+	(void)i;
+	for (__u32 ahead = 0; ahead < HTTP_STEP_BYTES; ahead += 8) {
+		__u64 stop = http_below_16(http_word(c->buf, pos, ahead));
+
+		if (!stop)
+			continue;
+		pos += ahead + http_first(stop);
+		return pos < s->end ? http_stop(c, pos) : 1;
+	}
+	s->pos = pos + HTTP_STEP_BYTES;
+	return s->pos >= s->end;
+}
+
+/* ---- heads ------------------------------------------------------------------------------------------------------------------------------- */
+
+HTTP_INLINE void http_scan_begin(struct http_scan *s, __u32 off, __u32 len, __u32 facts)
+{
+	s->length = 0;
+	s->id_first = s->id_mask = 0;
+	s->pos = s->line = off;
+	s->end = off + len;
+	s->facts = facts;
+	s->verdict = HTTP_PARTIAL;
+	s->id_off = s->id_len = 0;
+	s->host_off = s->host_len = 0;
+	s->start_off = s->start_len = 0;
+	s->status = 0;
+}
+
+/* RFC 9112 section 6.3, without what depends on the method and the status. */
+HTTP_INLINE __u32 http_framing_of(__u32 facts, __u32 otherwise)
+{
+	if (facts & HTTP_F_UNFRAMED)
+		return HTTP_UNKNOWN;
+	if (facts & HTTP_F_CODING)
+		return facts & (HTTP_F_LENGTH | HTTP_F_HTTP10) ? HTTP_UNKNOWN : HTTP_CHUNKED;
+	return facts & HTTP_F_LENGTH ? HTTP_LENGTH : otherwise;
+}
+
+/*
+ * Scans buf->b[off, off + len) for the head of a request; off + len <= HTTP_HEAD_MAX (more gives HTTP_BAD). `name` is the header that holds the user
+ * id. Returns enum http_verdict; *ret_request is meaningful when that is HTTP_COMPLETE. All offsets count from buf->b.
+ */
+HTTP_API int http_scan_request(const struct http_buf *buf, __u32 off, __u32 len, const struct http_name *name, struct http_request *ret_request)
+{
+	struct http_request *r = ret_request;
+	struct http_ctx c;
+	struct http_scan *s;
+
+	if (!buf || !name || !r || off > HTTP_HEAD_MAX || len > HTTP_HEAD_MAX - off)
+		return HTTP_BAD;
+	s = &r->scan;
+	http_scan_begin(s, off, len, 0);
+	s->id_first = http_name_word(name, 0);
+	s->id_mask = http_name_mask(s->id_first);
+	c.buf = buf;
+	c.name = name;
+	c.scan = s;
+	http_loop(HTTP_HEAD_MAX, http_step, &c);
+
+	if (s->verdict == HTTP_PARTIAL && !(s->facts & HTTP_F_STARTED) && s->line < s->end && http_byte(buf, s->line) != '\r' &&
+	    http_method(buf, s->line, s->end) < 0)
+		return HTTP_BAD;
+	if (s->verdict != HTTP_COMPLETE)
+		return s->verdict;
+
+	r->head_len = s->pos - off;
+	r->framing = s->facts & HTTP_F_UPGRADE ? HTTP_UNKNOWN : http_framing_of(s->facts, HTTP_NO_BODY);
+	r->length = s->length;
+	r->id_off = s->id_off;
+	r->id_len = s->id_len;
+	r->host_off = s->host_off;
+	r->host_len = s->host_len;
+	r->target_off = s->start_off;
+	r->target_len = s->start_len;
+	r->head_method = s->facts & HTTP_F_HEAD ? 1 : 0;
+	r->http10 = s->facts & HTTP_F_HTTP10 ? 1 : 0;
+	r->close = s->facts & HTTP_F_CLOSE ? 1 : 0;
+	r->upgrade = s->facts & HTTP_F_UPGRADE ? 1 : 0;
+	r->expect = s->facts & HTTP_F_EXPECT ? 1 : 0;
+	return HTTP_COMPLETE;
+}
+
+/* Whether a status line may begin with the bytes of [at, end), which hold no line end. */
+HTTP_INLINE int http_is_response(const struct http_buf *buf, __u32 at, __u32 end)
+{
+	__u32 len = end - at < 7 ? end - at : 7;
+	__u64 differ = http_word(buf, at, 0) ^ HTTP_WORD('H', 'T', 'T', 'P', '/', '1', '.', 0);
+
+	return !len || !(differ & HTTP_BYTES(len));
+}
+
+/* The same for a response. A head that is framed by nothing ends with the connection: HTTP_UNKNOWN. */
+HTTP_API int http_scan_response(const struct http_buf *buf, __u32 off, __u32 len, struct http_response *ret_response)
+{
+	struct http_response *r = ret_response;
+	struct http_ctx c;
+	struct http_scan *s;
+
+	if (!buf || !r || off > HTTP_HEAD_MAX || len > HTTP_HEAD_MAX - off)
+		return HTTP_BAD;
+	s = &r->scan;
+	http_scan_begin(s, off, len, HTTP_F_RESPONSE);
+	c.buf = buf;
+	c.name = (const struct http_name *)buf; /* never compared: id_mask is 0 */
+	c.scan = s;
+	http_loop(HTTP_HEAD_MAX, http_step, &c);
+
+	if (s->verdict == HTTP_PARTIAL && !(s->facts & HTTP_F_STARTED) && !http_is_response(buf, s->line, s->end))
+		return HTTP_BAD;
+	if (s->verdict != HTTP_COMPLETE)
+		return s->verdict;
+
+	r->head_len = s->pos - off;
+	r->framing = http_framing_of(s->facts, HTTP_UNKNOWN);
+	r->length = s->length;
+	r->status = s->status;
+	r->http10 = s->facts & HTTP_F_HTTP10 ? 1 : 0;
+	r->close = s->facts & HTTP_F_CLOSE ? 1 : 0;
+	return HTTP_COMPLETE;
+}
+
+#endif
