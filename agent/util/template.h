@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The two template languages that Iter8's manifests use.
+ *
+ *     task arguments    kubectl apply -f {{ .promote }}          Go templates, of which tasks use the field look-up
+ *     metric queries    ...{ns='$ns'}[${elapsedTime}s]           Python's string.Template, safe_substitute
+ *
+ * Both put plain text in. (Iter8's handler used html/template, which turned the & of a promote URL into &amp;: reference/iter8.md section 3.3, T10.)
+ */
+#ifndef SHUNT_TEMPLATE_H
+#define SHUNT_TEMPLATE_H
+
+#include <jansson.h>
+
+/*
+ * Expands {{ .name }} and {{ .this.metadata.name }} from a JSON object. A key that is not there gives nothing; a number or boolean gives its text.
+ * Anything else between the braces (range, if, pipes, functions), an object where text is needed, and braces without an end are errors.
+ * Returns 0 and *ret_text, or -EINVAL and *ret_problem, a sentence; both are the caller's to free.
+ */
+int template_expand(const char *text, const json_t *context, char **ret_text, char **ret_problem);
+
+/*
+ * Expands $name, ${name} and $$ (a dollar) from an object of strings. A name that is not there, and a $ that starts nothing, stay as they are
+ * (docs.python.org/3/library/string.html#template-strings). Returns the text, NULL when there is no memory.
+ */
+char *template_substitute(const char *text, const json_t *values);
+
+#endif
