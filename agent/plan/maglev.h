@@ -11,7 +11,8 @@
 
 /*
  * Fills ring[0..size) with indices into `names` (count >= 1, count <= size; size is prime). A pod's permutation depends on its name alone, so the
- * result does not depend on the order of the pods (they are sorted by name inside). Returns 0, -EINVAL, -ENOMEM.
+ * result does not depend on the order of the pods (they are sorted by name inside). Names are distinct and at most SHUNT_ID_MAX bytes long.
+ * Returns 0; -EINVAL when any of that does not hold; -ENOMEM. The ring is untouched then.
  */
 int maglev_fill(const char *const *names, size_t count, uint16_t *ring, size_t size);
 
