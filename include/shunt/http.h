@@ -211,7 +211,7 @@ HTTP_INLINE int http_is_blank(__u8 c)
 struct http_value {
 	const struct http_buf *buf;
 	__u32 from, to;
-	__u32 found; /* http_close_step() */
+	__u32 next, found; /* http_close_step() */
 };
 
 HTTP_STEP long http_trim_step(__u32 i, struct http_value *v)
@@ -234,7 +234,6 @@ HTTP_INLINE void http_value_of(const struct http_buf *buf, __u32 from, __u32 to,
 	ret_value->buf = buf;
 	ret_value->from = from + (from < to && http_byte(buf, from) == ' ');
 	ret_value->to = to;
-	ret_value->found = 0;
 	if (ret_value->from < to && (http_is_blank(http_byte(buf, ret_value->from)) || http_is_blank(http_byte(buf, to - 1))))
 		http_loop(HTTP_HEAD_MAX, http_trim_step, ret_value);
 }
@@ -284,21 +283,21 @@ HTTP_INLINE void http_coding_line(struct http_scan *s, const struct http_value *
 	s->facts |= HTTP_F_CODING;
 }
 
-/* Looks for the token "close" at v->from, then one byte on. */
+/* Looks for the token "close" at v->next, then one byte on. */
 HTTP_STEP long http_close_step(__u32 i, struct http_value *v)
 {
-	__u32 at = v->from;
+	__u32 at = v->next;
 	__u8 before, after;
 
 	(void)i;
 	if (at + 5 > v->to)
 		return 1;
-	v->from++;
+	v->next++;
 	if ((http_lower_case(http_word(v->buf, at, 0)) & HTTP_BYTES(5)) != HTTP_WORD('c', 'l', 'o', 's', 'e', 0, 0, 0))
 		return 0;
-	before = http_byte(v->buf, at - 1); /* the first token has a blank or the colon before it */
+	before = http_byte(v->buf, at - 1);
 	after = http_byte(v->buf, at + 5);
-	if (before != ',' && before != ':' && !http_is_blank(before))
+	if (at != v->from && before != ',' && !http_is_blank(before))
 		return 0;
 	if (at + 5 != v->to && after != ',' && !http_is_blank(after))
 		return 0;
@@ -311,6 +310,8 @@ HTTP_INLINE void http_connection_line(struct http_scan *s, struct http_value *v)
 {
 	if (v->to - v->from == 10 && (http_byte(v->buf, v->from) | 0x20) == 'k')
 		return;
+	v->next = v->from;
+	v->found = 0;
 	http_loop(HTTP_HEAD_MAX, http_close_step, v);
 	if (v->found)
 		s->facts |= HTTP_F_CLOSE;

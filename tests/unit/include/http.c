@@ -1,0 +1,828 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The head scanner, from three sides: tables of heads and what they say; every head cut at every byte, at several places of the buffer and with
+ * hostile bytes behind it; and a byte-wise reader, written from the RFC alone, that must agree on many thousand mutated heads.
+ */
+#include "shunt/http.h"
+
+#include <ctype.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "util/cleanup.h"
+
+static struct http_buf buf;
+
+static struct http_name name_of(const char *text)
+{
+	struct http_name name = {};
+
+	memcpy(name.s, text, strlen(text));
+	return name;
+}
+
+/* Puts a head at `off`; all other bytes become `fill`. */
+static void place(const char *head, size_t len, uint32_t off, int fill)
+{
+	assert_true(off + len <= HTTP_HEAD_MAX);
+	memset(buf.b, fill, sizeof(buf.b));
+	memcpy(buf.b + off, head, len);
+}
+
+static bool text_is(uint32_t off, uint32_t len, const char *want)
+{
+	return len == strlen(want) && !memcmp(buf.b + off, want, len);
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------------------------------- */
+
+struct request_case {
+	const char *sentence;
+	const char *head;
+	int framing;
+	uint64_t length;
+	const char *id, *host;
+	const char *flags; /* h HEAD, 0 HTTP/1.0, c close, u upgrade, e expect */
+	const char *target;
+};
+
+#define GET "GET / HTTP/1.1\r\n"
+#define POST "POST / HTTP/1.1\r\n"
+#define NAME_64 "x-a-name-of-sixty-four-bytes-so-that-every-word-of-it-is-in-use-"
+
+static const struct request_case requests[] = {
+	{ "no field at all", GET "\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "curl's head", "GET /v1/m:predict HTTP/1.1\r\nHost: example.com\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\nuserhash: 1010101010\r\n\r\n",
+	  HTTP_NO_BODY, 0, "1010101010", "example.com", "", "/v1/m:predict" },
+	{ "the method does not matter", "M-SEARCH * HTTP/1.1\r\nuserhash: 1\r\n\r\n", HTTP_NO_BODY, 0, "1", "", "", "*" },
+	{ "the longest registered method", "UPDATEREDIRECTREF /x HTTP/1.1\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/x" },
+	{ "a one-letter method", "A /x HTTP/1.1\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/x" },
+	{ "HEAD is told", "HEAD / HTTP/1.1\r\n\r\n", HTTP_NO_BODY, 0, "", "", "h", "/" },
+	{ "a method that begins with HEAD is not HEAD", "HEADER / HTTP/1.1\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "HTTP/1.0 is told", "GET / HTTP/1.0\r\n\r\n", HTTP_NO_BODY, 0, "", "", "0", "/" },
+	{ "HTTP/1.9 is a later 1.1", "GET / HTTP/1.9\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "absolute form", "GET http://a/b?c=d HTTP/1.1\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "http://a/b?c=d" },
+	{ "empty lines before the request are skipped", "\r\n\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_NO_BODY, 0, "", "a", "", "/" },
+	{ "LF alone ends lines", "GET / HTTP/1.1\nHost: a\nuserhash: b\n\n", HTTP_NO_BODY, 0, "b", "a", "", "/" },
+	{ "line ends of both kinds", "GET / HTTP/1.1\nHost: a\r\nuserhash: b\n\r\n", HTTP_NO_BODY, 0, "b", "a", "", "/" },
+
+	{ "the name's case does not matter", GET "UserHash: aB\r\nHOST: A.b\r\n\r\n", HTTP_NO_BODY, 0, "aB", "A.b", "", "/" },
+	{ "white space around the value goes", GET "userhash: \t  a b \t \r\nhost:\tx\t\r\n\r\n", HTTP_NO_BODY, 0, "a b", "x", "", "/" },
+	{ "no white space is fine", GET "userhash:ab\r\nhost:x\r\n\r\n", HTTP_NO_BODY, 0, "ab", "x", "", "/" },
+	{ "a blank value is empty", GET "userhash:  \t \r\nhost:\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "the first user id counts", GET "userhash: a\r\nuserhash: b\r\n\r\n", HTTP_NO_BODY, 0, "a", "", "", "/" },
+	{ "also when the first is empty", GET "userhash:\r\nuserhash: b\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "a longer name is another", GET "userhash2: a\r\nuserhas: b\r\nx-userhash: c\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "white space before the colon is no name", GET "userhash : a\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "the id may hold any byte but control", GET "userhash: \xc3\xa9:,;=\"\xff\r\n\r\n", HTTP_NO_BODY, 0, "\xc3\xa9:,;=\"\xff", "", "", "/" },
+	{ "a tab within the id stays", GET "userhash: a\tb\r\n\r\n", HTTP_NO_BODY, 0, "a\tb", "", "", "/" },
+	{ "a folded id is its first line", GET "userhash: a\r\n b\r\n\r\n", HTTP_NO_BODY, 0, "a", "", "", "/" },
+	{ "a folded line is no field", GET "accept: a\r\n userhash: b\r\n\tcontent-length: 5\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "the id is in the target only", "GET /userhash: HTTP/1.1\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/userhash:" },
+
+	{ "the port is not of the host", GET "Host: example.com:8080\r\n\r\n", HTTP_NO_BODY, 0, "", "example.com", "", "/" },
+	{ "the largest port", GET "Host: a:65535\r\n\r\n", HTTP_NO_BODY, 0, "", "a", "", "/" },
+	{ "six digits are no port", GET "Host: a:655350\r\n\r\n", HTTP_NO_BODY, 0, "", "a:655350", "", "/" },
+	{ "an empty port goes", GET "Host: a:\r\n\r\n", HTTP_NO_BODY, 0, "", "a", "", "/" },
+	{ "an IPv6 literal keeps its brackets", GET "Host: [fd00::1]:80\r\n\r\n", HTTP_NO_BODY, 0, "", "[fd00::1]", "", "/" },
+	{ "an IPv6 literal without port", GET "Host: [fd00::1]\r\n\r\n", HTTP_NO_BODY, 0, "", "[fd00::1]", "", "/" },
+	{ "an IPv4 host", GET "Host: 10.0.0.1:8080\r\n\r\n", HTTP_NO_BODY, 0, "", "10.0.0.1", "", "/" },
+	{ "the first host counts", GET "Host: a\r\nHost: b\r\n\r\n", HTTP_NO_BODY, 0, "", "a", "", "/" },
+
+	{ "a length", POST "Content-Length: 5\r\n\r\n", HTTP_LENGTH, 5, "", "", "", "/" },
+	{ "a length of 0", POST "Content-Length: 0\r\n\r\n", HTTP_LENGTH, 0, "", "", "", "/" },
+	{ "the name of the length in any case", POST "cOnTeNt-LeNgTh:\t 17 \r\n\r\n", HTTP_LENGTH, 17, "", "", "", "/" },
+	{ "eight digits", POST "Content-Length: 12345678\r\n\r\n", HTTP_LENGTH, 12345678, "", "", "", "/" },
+	{ "nine digits", POST "Content-Length: 123456789\r\n\r\n", HTTP_LENGTH, 123456789, "", "", "", "/" },
+	{ "sixteen digits", POST "Content-Length: 1234567890123456\r\n\r\n", HTTP_LENGTH, 1234567890123456, "", "", "", "/" },
+	{ "leading zeros", POST "Content-Length: 0000000000000042\r\n\r\n", HTTP_LENGTH, 42, "", "", "", "/" },
+	{ "equal lengths are one", POST "Content-Length: 5\r\nContent-Length: 05\r\n\r\n", HTTP_LENGTH, 5, "", "", "", "/" },
+	{ "a length also with GET", GET "Content-Length: 5\r\n\r\n", HTTP_LENGTH, 5, "", "", "", "/" },
+	{ "other fields of content are not it", POST "Content-Lengths: 5\r\nContent-Type: 7\r\nContent-Lengt: 5\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "different lengths", POST "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a list of lengths", POST "Content-Length: 5, 5\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "an empty length", POST "Content-Length:\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a signed length", POST "Content-Length: +5\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a negative length", POST "Content-Length: -5\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a hexadecimal length", POST "Content-Length: 0x5\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a length of seventeen digits", POST "Content-Length: 12345678901234567\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a byte after the digits of nine", POST "Content-Length: 12345678:\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a high byte among digits", POST "Content-Length: 1\xb1" "2\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a blank before the colon of the length", POST "Content-Length : 5\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a tab before the colon of the length", POST "Content-Length\t: 5\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a folded length", POST "Content-Length: 5\r\n 6\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a fold before the first field", POST " Content-Length: 5\r\nHost: a\r\n\r\n", HTTP_UNKNOWN, 0, "", "a", "", "/" },
+	{ "a lone CR in the head", POST "X: a\rContent-Length: 5\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a lone CR before a line end", POST "X: a\r\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+
+	{ "chunked", POST "Transfer-Encoding: chunked\r\n\r\n", HTTP_CHUNKED, 0, "", "", "", "/" },
+	{ "chunked in any case", POST "TRANSFER-ENCODING:\t CHUNKED \r\n\r\n", HTTP_CHUNKED, 0, "", "", "", "/" },
+	{ "chunked and a length", POST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a length and chunked", POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "chunked twice", POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "another coding", POST "Transfer-Encoding: gzip, chunked\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "identity", POST "Transfer-Encoding: identity\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a coding like chunked", POST "Transfer-Encoding: chunkee\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a parameter of chunked", POST "Transfer-Encoding: chunked;a\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "an empty coding", POST "Transfer-Encoding:\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a blank before the colon of the coding", POST "Transfer-Encoding : chunked\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "a folded coding", POST "Transfer-Encoding:\r\n chunked\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "/" },
+	{ "chunked in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "0", "/" },
+	{ "TE is another field", POST "TE: chunked\r\nTransfer-Encodings: chunked\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+
+	{ "close", GET "Connection: close\r\n\r\n", HTTP_NO_BODY, 0, "", "", "c", "/" },
+	{ "close in a list", GET "Connection: keep-alive ,\tClose\t, x\r\n\r\n", HTTP_NO_BODY, 0, "", "", "c", "/" },
+	{ "close without white space", GET "connection:CLOSE\r\n\r\n", HTTP_NO_BODY, 0, "", "", "c", "/" },
+	{ "tokens like close", GET "Connection: closed, xclose, close-x, keep-alive\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "keep-alive", GET "Connection: Keep-Alive\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "close in a second field", GET "Connection: te\r\nConnection: close\r\n\r\n", HTTP_NO_BODY, 0, "", "", "c", "/" },
+	{ "an upgrade", GET "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "u", "/" },
+	{ "an upgrade and a length", POST "Upgrade: h2c\r\nContent-Length: 5\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "u", "/" },
+	{ "Upgrade-Insecure-Requests is none", GET "Upgrade-Insecure-Requests: 1\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
+	{ "an expectation", POST "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n", HTTP_LENGTH, 5, "", "", "e", "/" },
+	{ "CONNECT", "CONNECT a:443 HTTP/1.1\r\n\r\n", HTTP_UNKNOWN, 0, "", "", "", "a:443" },
+};
+
+static void check_request(const struct request_case *c, const struct http_request *r, uint32_t len, uint32_t off)
+{
+	char flags[8];
+
+	snprintf(flags, sizeof(flags), "%s%s%s%s%s", r->head_method ? "h" : "", r->http10 ? "0" : "", r->close ? "c" : "", r->upgrade ? "u" : "",
+		 r->expect ? "e" : "");
+	if (r->head_len != len || r->framing != (uint32_t)c->framing || (c->framing == HTTP_LENGTH && r->length != c->length) ||
+	    !text_is(r->id_off, r->id_len, c->id) || !text_is(r->host_off, r->host_len, c->host) ||
+	    !text_is(r->target_off, r->target_len, c->target) || strcmp(flags, c->flags))
+		fail_msg("%s (at %u): head %u of %u, framing %u, length %llu, id '%.*s', host '%.*s', target '%.*s', flags '%s'", c->sentence, off,
+			 r->head_len, len, r->framing, (unsigned long long)r->length, (int)r->id_len, buf.b + r->id_off, (int)r->host_len,
+			 buf.b + r->host_off, (int)r->target_len, buf.b + r->target_off, flags);
+}
+
+static void test_each_request_head_is_read_wherever_it_lies(void **state)
+{
+	static const int fills[] = { 0, '\n', '\r', ' ', 'a', '0', ':', 0xff };
+	const struct http_name name = name_of("userhash");
+	struct http_request r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		const struct request_case *c = &requests[i];
+		uint32_t len = strlen(c->head), offs[] = { 0, 1, 2, 3, 7, 8, 1000, HTTP_HEAD_MAX - len };
+
+		for (size_t k = 0; k < ARRAY_SIZE(offs); k++) {
+			place(c->head, len, offs[k], fills[k]);
+			if (http_scan_request(&buf, offs[k], len, &name, &r) != HTTP_COMPLETE)
+				fail_msg("%s: not complete", c->sentence);
+			check_request(c, &r, len, offs[k]);
+		}
+	}
+}
+
+static void test_a_head_with_a_body_behind_it_ends_at_the_blank_line(void **state)
+{
+	const struct http_name name = name_of("userhash");
+	struct http_request r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		char text[1024];
+		int len = snprintf(text, sizeof(text), "%sGET /second HTTP/1.1\r\nuserhash: second\r\n\r\n", requests[i].head);
+
+		place(text, len, 5, 'x');
+		assert_int_equal(http_scan_request(&buf, 5, len, &name, &r), HTTP_COMPLETE);
+		check_request(&requests[i], &r, strlen(requests[i].head), 5);
+	}
+}
+
+static void test_every_cut_of_a_request_head_is_partial(void **state)
+{
+	const struct http_name name = name_of("userhash");
+	struct http_request r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		const char *head = requests[i].head;
+
+		for (uint32_t cut = 0; cut < strlen(head); cut++) {
+			place(head, strlen(head), 3, '\n'); /* the rest lies behind the cut, and is not looked at */
+			if (http_scan_request(&buf, 3, cut, &name, &r) != HTTP_PARTIAL)
+				fail_msg("%s: cut at %u is not partial", requests[i].sentence, cut);
+		}
+	}
+}
+
+static void test_names_of_every_length_are_found(void **state)
+{
+	struct http_request r;
+
+	(void)state;
+	for (uint32_t len = 1; len <= SHUNT_NAME_MAX; len++) {
+		struct http_name name = {};
+		char head[256];
+
+		memcpy(name.s, NAME_64, len);
+		snprintf(head, sizeof(head), GET "%.*s: short\r\n%.*s: it\r\n%.*sx: long\r\n\r\n", (int)len - 1, NAME_64, (int)len, NAME_64, (int)len,
+			 NAME_64);
+		place(head, strlen(head), 0, ':');
+		assert_int_equal(http_scan_request(&buf, 0, strlen(head), &name, &r), HTTP_COMPLETE);
+		assert_true(text_is(r.id_off, r.id_len, "it"));
+	}
+}
+
+static void test_a_name_at_the_very_end_of_the_buffer_stays_in_bounds(void **state)
+{
+	const struct http_name name = name_of(NAME_64);
+	struct http_request r;
+
+	(void)state;
+	for (uint32_t ahead = 1; ahead < 80; ahead++) {
+		char head[256];
+		int len = snprintf(head, sizeof(head), GET "%.*s", (int)ahead, NAME_64 ": value of it\r\n\r\n");
+
+		place(head, len, HTTP_HEAD_MAX - len, 'x');
+		assert_int_equal(http_scan_request(&buf, HTTP_HEAD_MAX - len, len, &name, &r), HTTP_PARTIAL);
+	}
+}
+
+static void test_the_identity_may_be_a_header_that_the_scanner_knows(void **state)
+{
+	static const struct {
+		const char *name, *want;
+	} cases[] = { { "host", "a:80" }, { "content-length", "5" }, { "connection", "close" }, { "expect", "e" } };
+	const char *head = POST "Host: a:80\r\nContent-Length: 5\r\nConnection: close\r\nExpect: e\r\n\r\n";
+	struct http_request r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct http_name name = name_of(cases[i].name);
+
+		place(head, strlen(head), 0, 0);
+		assert_int_equal(http_scan_request(&buf, 0, strlen(head), &name, &r), HTTP_COMPLETE);
+		assert_true(text_is(r.id_off, r.id_len, cases[i].want));
+		assert_true(text_is(r.host_off, r.host_len, "a"));
+		assert_int_equal(r.framing, HTTP_LENGTH);
+		assert_true(r.close && r.expect);
+	}
+}
+
+static void test_without_a_name_there_is_no_id(void **state)
+{
+	const struct http_name none = {};
+	const char *head = GET ": a\r\nuserhash: b\r\n\r\n";
+	struct http_request r;
+
+	(void)state;
+	place(head, strlen(head), 0, 0);
+	assert_int_equal(http_scan_request(&buf, 0, strlen(head), &none, &r), HTTP_COMPLETE);
+	assert_int_equal(r.id_len, 0);
+}
+
+static void test_a_head_as_long_as_the_buffer_is_read_and_a_longer_one_is_partial(void **state)
+{
+	const struct http_name name = name_of("userhash");
+	static char head[HTTP_HEAD_MAX + 1];
+	struct http_request r;
+	uint32_t len = snprintf(head, sizeof(head), GET "X: ");
+
+	(void)state;
+	memset(head + len, 'v', HTTP_HEAD_MAX - len);
+	memcpy(head + HTTP_HEAD_MAX - 18, "\r\nuserhash: z\r\n\r\n", 18);
+	place(head, HTTP_HEAD_MAX - 1, 0, 0);
+	assert_int_equal(http_scan_request(&buf, 0, HTTP_HEAD_MAX - 1, &name, &r), HTTP_COMPLETE);
+	assert_int_equal(r.head_len, HTTP_HEAD_MAX - 1);
+	assert_true(text_is(r.id_off, r.id_len, "z"));
+
+	memset(head + len, 'v', HTTP_HEAD_MAX - len);
+	place(head, HTTP_HEAD_MAX, 0, '\n');
+	assert_int_equal(http_scan_request(&buf, 0, HTTP_HEAD_MAX, &name, &r), HTTP_PARTIAL);
+	assert_int_equal(http_scan_request(&buf, 1, HTTP_HEAD_MAX, &name, &r), HTTP_BAD); /* beyond the buffer */
+	assert_int_equal(http_scan_request(&buf, UINT32_MAX, 2, &name, &r), HTTP_BAD);
+}
+
+/* What is no request: `known` bytes are enough to see it, and it stays so however it goes on. */
+static const struct {
+	const char *sentence;
+	const char *bytes;
+	size_t len, known;
+} bad_requests[] = {
+#define BAD(sentence, text, known) { sentence, text, sizeof(text) - 1, known }
+	BAD("a TLS hello", "\x16\x03\x01\x02\x00\x01", 1),
+	BAD("the HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 4),
+	BAD("SSH", "SSH-2.0-OpenSSH_9.2\r\n", 5),
+	BAD("Redis", "*1\r\n$4\r\nPING\r\n", 1),
+	BAD("a response", "HTTP/1.1 200 OK\r\n\r\n", 5),
+	BAD("HTTP/0.9", "GET /\r\n", 7),
+	BAD("HTTP/2 in text", "GET / HTTP/2.0\r\n", 16),
+	BAD("HTTP/1.x without its digit", "GET / HTTP/1.\r\n", 15),
+	BAD("a lower-case method", "get / HTTP/1.1\r\n", 1),
+	BAD("no method", " / HTTP/1.1\r\n", 1),
+	BAD("a method of 24 letters", "ABCDEFGHIJKLMNOPQRSTUVWX / HTTP/1.1\r\n", 24),
+	BAD("no target", "GET HTTP/1.1\r\n", 14),
+	BAD("an empty target", "GET  HTTP/1.1\r\n", 15),
+	BAD("two blanks before the target", "GET  / HTTP/1.1\r\n", 17),
+	BAD("two blanks after the target", "GET /  HTTP/1.1\r\n", 17),
+	BAD("a blank after the version", "GET / HTTP/1.1 \r\n", 17),
+	BAD("a tab in the request line", "GET /\tHTTP/1.1\r\n", 6),
+	BAD("a lone CR in the request line", "GET /\r HTTP/1.1\r\n", 7),
+	BAD("a lone CR before the request", "\rGET / HTTP/1.1\r\n", 2),
+	BAD("NUL in the request line", "GET /\0 HTTP/1.1\r\n", 6),
+	BAD("NUL in a name", GET "a\0: b\r\n\r\n", 18),
+	BAD("NUL in a value", GET "a: b\0\r\n\r\n", 21),
+	BAD("NUL before the blank line", GET "a: b\r\n\0\r\n", 23),
+#undef BAD
+};
+
+static void test_what_is_no_request_is_seen_as_early_as_it_can_be(void **state)
+{
+	const struct http_name name = name_of("userhash");
+	struct http_request r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad_requests); i++) {
+		for (uint32_t cut = 0; cut <= bad_requests[i].len; cut++) {
+			int want = cut < bad_requests[i].known ? HTTP_PARTIAL : HTTP_BAD;
+
+			place(bad_requests[i].bytes, cut, 9, 'A');
+			if (http_scan_request(&buf, 9, cut, &name, &r) != want)
+				fail_msg("%s: cut at %u should give %d", bad_requests[i].sentence, cut, want);
+		}
+	}
+}
+
+/* ---- responses ------------------------------------------------------------------------------------------------------------------------ */
+
+static const struct {
+	const char *sentence;
+	const char *head;
+	int status, framing;
+	uint64_t length;
+	const char *flags; /* 0 HTTP/1.0, c close */
+} responses[] = {
+	{ "nginx's head", "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/html\r\nContent-Length: 615\r\nConnection: keep-alive\r\n\r\n",
+	  200, HTTP_LENGTH, 615, "" },
+	{ "chunked", "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n", 404, HTTP_CHUNKED, 0, "" },
+	{ "an interim response", "HTTP/1.1 100 Continue\r\n\r\n", 100, HTTP_UNKNOWN, 0, "" },
+	{ "no content", "HTTP/1.1 204 No Content\r\n\r\n", 204, HTTP_UNKNOWN, 0, "" },
+	{ "not modified, with a length", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", 304, HTTP_LENGTH, 9, "" },
+	{ "until close", "HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n", 200, HTTP_UNKNOWN, 0, "0c" },
+	{ "no reason", "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", 200, HTTP_LENGTH, 0, "" },
+	{ "no blank before no reason", "HTTP/1.1 503\r\nContent-Length: 1\r\n\r\n", 503, HTTP_LENGTH, 1, "" },
+	{ "LF alone ends lines", "HTTP/1.1 200 OK\nContent-Length: 3\n\n", 200, HTTP_LENGTH, 3, "" },
+	{ "the highest status", "HTTP/1.1 999 x\r\n\r\n", 999, HTTP_UNKNOWN, 0, "" },
+	{ "different lengths", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", 200, HTTP_UNKNOWN, 0, "" },
+	{ "chunked and a length", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 200, HTTP_UNKNOWN, 0, "" },
+	{ "an upgrade offered is no upgrade", "HTTP/1.1 426 x\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\n", 426, HTTP_LENGTH, 3, "" },
+};
+
+static const struct {
+	const char *sentence;
+	const char *head;
+	int verdict;
+} bad_responses[] = {
+	{ "a status of two digits", "HTTP/1.1 20 OK\r\n\r\n", HTTP_BAD },
+	{ "a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n", HTTP_BAD },
+	{ "a status below 100", "HTTP/1.1 099 OK\r\n\r\n", HTTP_BAD },
+	{ "a status that is no number", "HTTP/1.1 2x0 OK\r\n\r\n", HTTP_BAD },
+	{ "HTTP/2", "HTTP/2.0 200 OK\r\n\r\n", HTTP_BAD },
+	{ "HTTP/0.9", "<html>", HTTP_BAD },
+	{ "an empty line first", "\r\nHTTP/1.1 200 OK\r\n\r\n", HTTP_BAD },
+	{ "a status line alone", "HTTP/1.1 200 OK\r\n", HTTP_PARTIAL },
+	{ "nothing", "", HTTP_PARTIAL },
+};
+
+static void test_each_response_head_is_read(void **state)
+{
+	static const uint32_t offs[] = { 0, 1, 6, 2000 };
+	struct http_response r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(responses); i++) {
+		for (size_t k = 0; k < ARRAY_SIZE(offs); k++) {
+			uint32_t len = strlen(responses[i].head);
+			char flags[4];
+
+			place(responses[i].head, len, offs[k], '7');
+			if (http_scan_response(&buf, offs[k], len, &r) != HTTP_COMPLETE)
+				fail_msg("%s: not complete", responses[i].sentence);
+			snprintf(flags, sizeof(flags), "%s%s", r.http10 ? "0" : "", r.close ? "c" : "");
+			if (r.head_len != len || r.status != responses[i].status || r.framing != (uint32_t)responses[i].framing ||
+			    (r.framing == HTTP_LENGTH && r.length != responses[i].length) || strcmp(flags, responses[i].flags))
+				fail_msg("%s: head %u, status %u, framing %u, length %llu, flags '%s'", responses[i].sentence, r.head_len, r.status,
+					 r.framing, (unsigned long long)r.length, flags);
+		}
+	}
+}
+
+static void test_what_is_no_response_is_told(void **state)
+{
+	struct http_response r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad_responses); i++) {
+		place(bad_responses[i].head, strlen(bad_responses[i].head), 4, 'H');
+		if (http_scan_response(&buf, 4, strlen(bad_responses[i].head), &r) != bad_responses[i].verdict)
+			fail_msg("%s: not %d", bad_responses[i].sentence, bad_responses[i].verdict);
+	}
+}
+
+static void test_every_cut_of_a_response_head_is_partial(void **state)
+{
+	struct http_response r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(responses); i++) {
+		for (uint32_t cut = 0; cut < strlen(responses[i].head); cut++) {
+			place(responses[i].head, strlen(responses[i].head), 0, '\n');
+			if (http_scan_response(&buf, 0, cut, &r) != HTTP_PARTIAL)
+				fail_msg("%s: cut at %u is not partial", responses[i].sentence, cut);
+		}
+	}
+}
+
+/* ---- the reader that the scanner must agree with ---------------------------------------------------------------------------------------- */
+
+/*
+ * Byte by byte and line by line, with the C library's means. It knows the decisions that http.h documents, and nothing of how http.h takes them.
+ */
+struct reader {
+	const char *at, *end;
+	bool response, unframed, fragile; /* fragile: a fold here would change the framing */
+	int lengths, codings;
+	bool seen_id, seen_host;
+	struct {
+		uint32_t verdict, head_len, framing, id_off, id_len, host_off, host_len, target_off, target_len, status;
+		uint64_t length;
+		bool head, http10, close, upgrade, expect;
+	} out;
+};
+
+enum line_end { LINE, LINE_CUT, LINE_BAD };
+
+/* One line without its end. */
+static enum line_end read_line(struct reader *r, bool first, const char **ret_line, size_t *ret_len)
+{
+	const char *start = r->at;
+
+	for (const char *p = start; p < r->end; p++) {
+		if (*p == '\n' || (*p == '\r' && p + 1 < r->end && p[1] == '\n')) {
+			*ret_line = start;
+			*ret_len = p - start;
+			r->at = p + (*p == '\n' ? 1 : 2);
+			return LINE;
+		}
+		if (*p == '\r' && p + 1 == r->end)
+			return LINE_CUT;
+		if (*p == 0 || (first && (unsigned char)*p < 16))
+			return LINE_BAD;
+		if (*p == '\r')
+			r->unframed = true;
+	}
+	return LINE_CUT;
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* `name` and a colon begin the line: the value, trimmed. */
+static bool field(const char *line, size_t len, const char *name, const char **ret_value, size_t *ret_len)
+{
+	size_t n = strlen(name);
+	const char *from = line + n + 1, *to = line + len;
+
+	if (!n || len <= n || strncasecmp(line, name, n) || line[n] != ':')
+		return false;
+	while (from < to && is_blank(*from))
+		from++;
+	while (from < to && is_blank(to[-1]))
+		to--;
+	*ret_value = from;
+	*ret_len = to - from;
+	return true;
+}
+
+static bool has_close(const char *value, size_t len)
+{
+	char text[HTTP_HEAD_MAX + 1], *save = NULL;
+	bool spaced = false;
+
+	memcpy(text, value, len);
+	text[len] = 0;
+	for (char *token = strtok_r(text, ", \t", &save); token; token = strtok_r(NULL, ", \t", &save))
+		spaced |= !strcasecmp(token, "close");
+	return spaced;
+}
+
+static void read_length(struct reader *r, const char *value, size_t len)
+{
+	uint64_t number = 0;
+	bool good = len >= 1 && len <= 16;
+
+	for (size_t i = 0; i < len && good; i++) {
+		good = value[i] >= '0' && value[i] <= '9';
+		number = number * 10 + (value[i] - '0');
+	}
+	if (!good || (r->lengths && number != r->out.length))
+		r->unframed = true;
+	if (good)
+		r->out.length = number;
+	r->lengths++;
+}
+
+static void read_host(struct reader *r, const char *value, size_t len, const char *base)
+{
+	size_t digits = 0;
+
+	if (r->seen_host)
+		return;
+	r->seen_host = true;
+	while (digits < len && isdigit((unsigned char)value[len - 1 - digits]))
+		digits++;
+	if (digits <= 5 && digits < len && value[len - 1 - digits] == ':')
+		len -= digits + 1;
+	r->out.host_off = value - base;
+	r->out.host_len = len;
+}
+
+static bool blank_before_colon(const char *line, size_t len, const char *name)
+{
+	size_t n = strlen(name);
+
+	return len > n && !strncasecmp(line, name, n) && is_blank(line[n]);
+}
+
+static void read_field(struct reader *r, const char *line, size_t len, const char *id, const char *base)
+{
+	const char *value;
+	size_t n;
+
+	if (is_blank(*line)) {
+		r->unframed |= r->fragile;
+		return;
+	}
+	r->fragile = false;
+	if (field(line, len, id, &value, &n) && !r->seen_id) {
+		r->seen_id = true;
+		r->out.id_off = value - base;
+		r->out.id_len = n;
+	}
+	if (field(line, len, "host", &value, &n))
+		read_host(r, value, n, base);
+	if (blank_before_colon(line, len, "content-length") || blank_before_colon(line, len, "transfer-encoding"))
+		r->unframed = true;
+	if (field(line, len, "content-length", &value, &n)) {
+		r->fragile = true;
+		read_length(r, value, n);
+	}
+	if (field(line, len, "transfer-encoding", &value, &n)) {
+		r->fragile = true;
+		r->unframed |= r->codings++ || n != 7 || strncasecmp(value, "chunked", 7);
+	}
+	if (field(line, len, "connection", &value, &n))
+		r->out.close |= has_close(value, n);
+	r->out.upgrade |= field(line, len, "upgrade", &value, &n);
+	r->out.expect |= field(line, len, "expect", &value, &n);
+}
+
+/* Length of the method, 0 when there is no whole one yet, -1 when it is none. */
+static int read_method(const char *line, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (line[i] == ' ' && i)
+			return i == 3 && !memcmp(line, "PRI", 3) ? -1 : (int)i;
+		if (i == 23 || !line[i] || !strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZ-_", line[i]))
+			return -1;
+	}
+	return 0;
+}
+
+static bool read_version(struct reader *r, const char *text)
+{
+	if (memcmp(text, "HTTP/1.", 7) || !isdigit((unsigned char)text[7]))
+		return false;
+	r->out.http10 = text[7] == '0';
+	return true;
+}
+
+static bool read_request_line(struct reader *r, const char *line, size_t len, const char *base)
+{
+	int method = read_method(line, len);
+	const char *target = line + method + 1, *last = line + len - 9;
+
+	if (method <= 0 || last <= target || *last != ' ' || last[-1] == ' ' || *target == ' ' || !read_version(r, last + 1))
+		return false;
+	r->out.head = method == 4 && !memcmp(line, "HEAD", 4);
+	r->unframed |= method == 7 && !memcmp(line, "CONNECT", 7);
+	r->out.target_off = target - base;
+	r->out.target_len = last - target;
+	return true;
+}
+
+static bool read_status_line(struct reader *r, const char *line, size_t len)
+{
+	if (len < 12 || !read_version(r, line) || line[8] != ' ' || (len > 12 && line[12] != ' ') || line[9] == '0')
+		return false;
+	for (int i = 9; i < 12; i++) {
+		if (!isdigit((unsigned char)line[i]))
+			return false;
+		r->out.status = r->out.status * 10 + line[i] - '0';
+	}
+	return true;
+}
+
+/* The verdict on the beginning of a first line. */
+static int read_cut_start(const struct reader *r)
+{
+	size_t len = r->end - r->at;
+
+	if (r->response)
+		return memcmp(r->at, "HTTP/1.", len < 7 ? len : 7) ? HTTP_BAD : HTTP_PARTIAL;
+	if (len == 1 && *r->at == '\r')
+		return HTTP_PARTIAL;
+	return read_method(r->at, len) < 0 ? HTTP_BAD : HTTP_PARTIAL;
+}
+
+static uint32_t framing_of(const struct reader *r)
+{
+	if (r->unframed || (r->out.upgrade && !r->response) || (r->codings && (r->lengths || r->out.http10)))
+		return HTTP_UNKNOWN;
+	if (r->codings)
+		return HTTP_CHUNKED;
+	if (r->lengths)
+		return HTTP_LENGTH;
+	return r->response ? HTTP_UNKNOWN : HTTP_NO_BODY;
+}
+
+static int read_head(struct reader *r, const char *id, const char *base)
+{
+	const char *head = r->at, *line;
+	enum line_end end;
+	size_t len;
+
+	do {
+		end = read_line(r, true, &line, &len);
+	} while (end == LINE && !len && !r->response);
+	if (end == LINE_CUT)
+		return read_cut_start(r);
+	if (end == LINE_BAD || !(r->response ? read_status_line(r, line, len) : read_request_line(r, line, len, base)))
+		return HTTP_BAD;
+	r->fragile = true;
+	for (;;) {
+		end = read_line(r, false, &line, &len);
+		if (end != LINE)
+			return end == LINE_BAD ? HTTP_BAD : HTTP_PARTIAL;
+		if (!len)
+			break;
+		read_field(r, line, len, id, base);
+	}
+	r->out.head_len = r->at - head;
+	r->out.framing = framing_of(r);
+	return HTTP_COMPLETE;
+}
+
+/* ---- mutation --------------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t seed;
+
+static uint32_t draw(uint32_t below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (seed >> 11) % below;
+}
+
+/* Replaces `gone` bytes at `at` by n others. */
+static size_t edit(char *text, size_t len, size_t at, size_t gone, const char *with, size_t n)
+{
+	if (len - gone + n > 1500)
+		return len;
+	memmove(text + at + n, text + at + gone, len - at - gone);
+	memcpy(text + at, with, n);
+	return len - gone + n;
+}
+
+static size_t mutate(char *text, size_t len)
+{
+	static const char bytes[] = "\r\n\t :,;059aAzZ_-\0\x01\x1f\x80\xff[]/H";
+	static const char *const pieces[] = { "\r\n", "\n", " ", "Content-Length: 5\r\n", "content-length:6\r\n", "Content-Length : 5\r\n",
+					      "Transfer-Encoding: chunked\r\n", "transfer-encoding:\tgzip\r\n", "Transfer-Encoding\t:x\r\n", "userhash: u\r\n",
+					      "userhash:v\n", " folded\r\n", "\tfolded\n", "Connection: a, close\r\n", "Connection: close,close\r\n", "Host: h:1\r\n",
+					      "Upgrade: u\r\n", "Expect: e\r\n", ": \r\n", "HEAD ", " HTTP/1.0\r\n", "       ", "\t\t\t\t\t\t\t\t\t", "123456789" };
+	size_t at = draw(len + 1), gone = draw(8) < len - at ? draw(8) : 0;
+	const char *piece = pieces[draw(ARRAY_SIZE(pieces))];
+
+	if (gone > len - at)
+		gone = 0;
+	switch (draw(5)) {
+	case 0:
+		return edit(text, len, at, at < len, &bytes[draw(sizeof(bytes) - 1)], 1);
+	case 1:
+		return edit(text, len, at, gone, piece, strlen(piece));
+	case 2: /* at a line's start */
+		while (at > 0 && text[at - 1] != '\n')
+			at--;
+		return edit(text, len, at, 0, piece, strlen(piece));
+	case 3:
+		if (at < len && isalpha((unsigned char)text[at]))
+			text[at] ^= 0x20;
+		return len;
+	default:
+		return edit(text, len, at, gone, "", 0);
+	}
+}
+
+static void compare_requests(const char *text, size_t len, uint32_t off)
+{
+	const struct http_name name = name_of("userhash");
+	struct http_request got;
+	struct reader want;
+	int verdict;
+
+	place(text, len, off, draw(256));
+	want = (struct reader){ .at = (char *)buf.b + off, .end = (char *)buf.b + off + len };
+	want.out.verdict = read_head(&want, "userhash", (char *)buf.b);
+	verdict = http_scan_request(&buf, off, len, &name, &got);
+	if (verdict != (int)want.out.verdict)
+		fail_msg("verdict %d, not %u: <%.*s>", verdict, want.out.verdict, (int)len, text);
+	if (verdict != HTTP_COMPLETE)
+		return;
+	if (got.head_len != want.out.head_len || got.framing != want.out.framing ||
+	    (got.framing == HTTP_LENGTH && got.length != want.out.length) || got.id_len != want.out.id_len ||
+	    (got.id_len && got.id_off != want.out.id_off) || got.host_len != want.out.host_len || (got.host_len && got.host_off != want.out.host_off) ||
+	    got.target_off != want.out.target_off || got.target_len != want.out.target_len || got.head_method != want.out.head ||
+	    got.http10 != want.out.http10 || got.close != want.out.close || got.upgrade != want.out.upgrade || got.expect != want.out.expect)
+		fail_msg("readings differ (framing %u, not %u; id %u+%u, not %u+%u; close %u, not %u): <%.*s>", got.framing, want.out.framing,
+			 got.id_off, got.id_len, want.out.id_off, want.out.id_len, got.close, want.out.close, (int)len, text);
+}
+
+static void compare_responses(const char *text, size_t len, uint32_t off)
+{
+	struct http_response got;
+	struct reader want;
+	int verdict;
+
+	place(text, len, off, draw(256));
+	want = (struct reader){ .at = (char *)buf.b + off, .end = (char *)buf.b + off + len, .response = true };
+	want.out.verdict = read_head(&want, "", (char *)buf.b);
+	verdict = http_scan_response(&buf, off, len, &got);
+	if (verdict != (int)want.out.verdict)
+		fail_msg("verdict %d, not %u: <%.*s>", verdict, want.out.verdict, (int)len, text);
+	if (verdict == HTTP_COMPLETE && (got.head_len != want.out.head_len || got.framing != want.out.framing || got.status != want.out.status ||
+					 (got.framing == HTTP_LENGTH && got.length != want.out.length) || got.http10 != want.out.http10 ||
+					 got.close != want.out.close))
+		fail_msg("readings differ: <%.*s>", (int)len, text);
+}
+
+static void test_a_byte_wise_reader_agrees_on_mutated_heads(void **state)
+{
+	enum { ROUNDS = 150000 };
+	unsigned int complete = 0;
+
+	(void)state;
+	seed = 0x5368756e74u;
+	for (int round = 0; round < ROUNDS; round++) {
+		bool response = draw(4) == 0;
+		const char *head = response ? responses[draw(ARRAY_SIZE(responses))].head : requests[draw(ARRAY_SIZE(requests))].head;
+		char text[1600];
+		size_t len = strlen(head);
+
+		memcpy(text, head, len);
+		for (uint32_t n = draw(6); n; n--)
+			len = mutate(text, len);
+		if (response)
+			compare_responses(text, len, draw(HTTP_HEAD_MAX - 1600));
+		else
+			compare_requests(text, len, draw(2) ? 0 : draw(HTTP_HEAD_MAX - 1600));
+		complete += memmem(text, len, "\n\n", 2) || memmem(text, len, "\n\r\n", 3);
+	}
+	assert_true(complete > ROUNDS / 3); /* the mutations leave enough whole heads to compare */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_each_request_head_is_read_wherever_it_lies),
+		cmocka_unit_test(test_a_head_with_a_body_behind_it_ends_at_the_blank_line),
+		cmocka_unit_test(test_every_cut_of_a_request_head_is_partial),
+		cmocka_unit_test(test_names_of_every_length_are_found),
+		cmocka_unit_test(test_a_name_at_the_very_end_of_the_buffer_stays_in_bounds),
+		cmocka_unit_test(test_the_identity_may_be_a_header_that_the_scanner_knows),
+		cmocka_unit_test(test_without_a_name_there_is_no_id),
+		cmocka_unit_test(test_a_head_as_long_as_the_buffer_is_read_and_a_longer_one_is_partial),
+		cmocka_unit_test(test_what_is_no_request_is_seen_as_early_as_it_can_be),
+		cmocka_unit_test(test_each_response_head_is_read),
+		cmocka_unit_test(test_what_is_no_response_is_told),
+		cmocka_unit_test(test_every_cut_of_a_response_head_is_partial),
+		cmocka_unit_test(test_a_byte_wise_reader_agrees_on_mutated_heads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
