@@ -600,7 +600,7 @@ HTTP_INLINE long http_stop(struct http_ctx *c, __u32 pos)
 	return 0;
 }
 
-#define HTTP_STEP_BYTES 32 /* looked at in one turn of the loop */
+#define HTTP_STEP_BYTES 64 /* looked at in one turn of the loop */
 
 HTTP_STEP long http_step(__u32 i, struct http_ctx *c)
 {
