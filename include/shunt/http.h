@@ -13,8 +13,9 @@
  * A name is compared only at the start of a line and a value is read only when its name matters, so the cost follows lines and words, not bytes.
  *
  * The verifier walks this cheaply because all progress lives in the result, behind a pointer: what it loads from there is any number, so that no path
- * differs from another, and offsets are masked right where they are used. That needs no right beyond CAP_BPF. There is no __builtin_ctz here: clang
- * has none for BPF. Both sides are little-endian.
+ * differs from another, and offsets are masked right where they are used. As global functions they are verified once, not at each call; the price is
+ * CAP_PERFMON, without which the kernel forbids a variable offset into a global function's argument. There is no __builtin_ctz here: clang has none
+ * for BPF. Both sides are little-endian.
  *
  * Wrong heads are no attack surface of ours as long as we never believe a length that the pod may read differently: where two readings exist the
  * framing is HTTP_UNKNOWN, and the flow stays with one pod from there on (RFC 9112 sections 6.1, 6.3 and 11.2).
