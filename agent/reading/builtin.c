@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#include "reading/builtin.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shunt/histogram.h"
+#include "util/cleanup.h"
+
+#define NS_PER_MS 1e6
+
+/* ---- the metrics ---- */
+
+static void request_count(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+{
+	(void)builtin;
+	reading_set(reading, (double)window->count.requests);
+}
+
+static void error_count(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+{
+	(void)builtin;
+	reading_set(reading, (double)window->count.errors);
+}
+
+/* A rate or a latency of no requests is no number; a count of none is 0. */
+static bool has_requests(const struct series_numbers *window, struct reading *reading)
+{
+	if (window->count.requests > 0)
+		return true;
+	reading_fail(reading, "no request has reached the version since the experiment began");
+	return false;
+}
+
+static void error_rate(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+{
+	(void)builtin;
+	if (has_requests(window, reading))
+		reading_set(reading, (double)window->count.errors / (double)window->count.requests);
+}
+
+static void connection_failures(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+{
+	(void)builtin;
+	reading_set(reading, (double)window->count.aborted);
+}
+
+/* Latencies are of whole responses; a version whose requests have none yet has no latency. The sample is then those responses. */
+static bool has_responses(const struct series_numbers *window, struct reading *reading)
+{
+	if (!has_requests(window, reading))
+		return false;
+	reading->sample = (double)window->count.latency_count;
+	if (window->count.latency_count > 0)
+		return true;
+	reading_fail(reading, "none of its %llu requests has a whole response yet", (unsigned long long)window->count.requests);
+	return false;
+}
+
+static void mean_latency(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+{
+	(void)builtin;
+	if (!has_responses(window, reading))
+		return;
+	reading_set(reading, (double)window->count.latency_sum_ns / (double)window->count.latency_count / NS_PER_MS);
+}
+
+static void latency_percentile(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+{
+	struct shunt_quantile quantile;
+
+	if (!has_responses(window, reading))
+		return;
+	quantile = shunt_hist_quantile((const __u64 *)window->latency[SHUNT_LATENCY_TOTAL].slot, builtin->quantile);
+	reading_set(reading, quantile.mid_ns / NS_PER_MS);
+}
+
+#define PERCENTILE(text, fraction)                                                                                                                     \
+	{                                                                                                                                              \
+		text "th-percentile-tail-latency", text "th percentile tail latency", "milliseconds", METRIC_GAUGE, latency_percentile, fraction       \
+	}
+
+static const struct builtin builtins[] = {
+	{ "request-count", "Number of requests", "", METRIC_COUNTER, request_count, 0 },
+	{ "error-count", "Number of error responses: status 500 and above, and connections that ended before their response", "", METRIC_COUNTER, error_count, 0 },
+	{ "error-rate", "Fraction of requests with error responses", "", METRIC_GAUGE, error_rate, 0 },
+	{ "connection-failures", "Number of connections that ended before their response", "", METRIC_COUNTER, connection_failures, 0 },
+	{ "mean-latency", "Mean latency", "milliseconds", METRIC_GAUGE, mean_latency, 0 },
+	PERCENTILE("50", 0.5),
+	PERCENTILE("75", 0.75),
+	PERCENTILE("90", 0.9),
+	PERCENTILE("95", 0.95),
+	PERCENTILE("99", 0.99),
+	PERCENTILE("99.9", 0.999),
+};
+
+const struct builtin *builtin_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(builtins); i++) {
+		if (strcmp(builtins[i].name, name) == 0)
+			return &builtins[i];
+	}
+	return NULL;
+}
+
+char *builtin_names(void)
+{
+	_cleanup_free_ char *names = NULL;
+	size_t size;
+	FILE *out = open_memstream(&names, &size);
+
+	if (!out)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(builtins); i++)
+		fprintf(out, "%s%s", i == 0 ? "" : i + 1 < ARRAY_SIZE(builtins) ? ", " : " and ", builtins[i].name);
+	return fclose(out) == 0 ? TAKE_PTR(names) : NULL;
+}
+
+void builtin_read(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+{
+	reading->has_sample = true;
+	reading->sample = (double)window->count.requests;
+	builtin->compute(builtin, window, reading);
+}
+
+/* ---- windows ---- */
+
+/* Everything that a base is made of is a 64-bit counter, one after the other. */
+#define COUNTERS (sizeof(struct series_numbers) / sizeof(__u64))
+_Static_assert(sizeof(struct series_numbers) == sizeof(struct shunt_count) + SHUNT_LATENCIES * sizeof(struct shunt_hist), "series_numbers holds only counters");
+_Static_assert(sizeof(struct shunt_count) % sizeof(__u64) == 0, "shunt_count holds only counters");
+
+static void as_counters(const struct series_numbers *numbers, __u64 counters[COUNTERS])
+{
+	memcpy(counters, numbers, sizeof(*numbers));
+}
+
+bool builtin_window(const struct series_numbers *now, const struct series_numbers *base, struct series_numbers *ret_window)
+{
+	__u64 after[COUNTERS], before[COUNTERS];
+
+	as_counters(now, after);
+	as_counters(base, before);
+	for (size_t i = 0; i < COUNTERS; i++) {
+		if (after[i] < before[i]) {
+			*ret_window = *now;
+			return false;
+		}
+		after[i] -= before[i];
+	}
+	memcpy(ret_window, after, sizeof(*ret_window));
+	return true;
+}
+
+/* ---- the base in the status file: {"0": 17, "21": 4, ...}, counters by their place, and the schema that places them ---- */
+
+json_t *builtin_base_to_json(const struct series_numbers *numbers)
+{
+	_cleanup_json_ json_t *json = json_pack("{s:i}", "schema", SHUNT_SCHEMA);
+	__u64 counters[COUNTERS];
+	char place[16];
+
+	as_counters(numbers, counters);
+	for (size_t i = 0; i < COUNTERS; i++) {
+		if (counters[i] == 0)
+			continue;
+		snprintf(place, sizeof(place), "%zu", i);
+		if (json_object_set_new(json, place, json_integer((json_int_t)counters[i])) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(json);
+}
+
+int builtin_base_from_json(const json_t *json, struct series_numbers *ret_numbers)
+{
+	__u64 counters[COUNTERS] = {};
+	const char *place;
+	json_t *value;
+
+	if (json_integer_value(json_object_get(json, "schema")) != SHUNT_SCHEMA)
+		return -EPROTO;
+	json_object_foreach((json_t *)json, place, value) {
+		char *end;
+		unsigned long i = strtoul(place, &end, 10);
+
+		if (strcmp(place, "schema") == 0)
+			continue;
+		if (*end || i >= COUNTERS || !json_is_integer(value) || json_integer_value(value) < 0)
+			return -EINVAL;
+		counters[i] = (__u64)json_integer_value(value);
+	}
+	memcpy(ret_numbers, counters, sizeof(*ret_numbers));
+	return 0;
+}

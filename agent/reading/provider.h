@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Asks metric providers over HTTP: libcurl's multi interface, driven by a libuv loop. Nothing here blocks the loop, and all queries run at once.
+ *
+ *     provider_query() ──▶ libcurl ──sockets, timeouts──▶ uv_poll, uv_timer ──▶ answer ──▶ query_number() ──▶ done(reading)
+ *
+ * TLS certificates and names are verified, redirects are not followed (an answer other than 2xx is a problem with the first line of its body), a body
+ * has a bound, and every query a deadline. Whatever goes wrong is a reading with a problem, never an error of the agent.
+ */
+#ifndef SHUNT_PROVIDER_H
+#define SHUNT_PROVIDER_H
+
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "reading/reading.h"
+
+#define PROVIDER_BODY_MAX (1u << 20) /* bytes of an answer */
+
+struct provider;
+struct query;
+
+/* secrets: folder of secret_read(). -ENOMEM. */
+int provider_new(uv_loop_t *loop, const char *secrets, struct provider **ret_provider);
+
+/* Cancels what is under way. The memory goes when the loop has closed the handles: run the loop until it has nothing left. NULL is fine. */
+void provider_free(struct provider **provider);
+
+/* The result of one query; the callee may take reading->problem. The query is gone by then. */
+typedef void (*query_done_fn)(void *arg, struct reading *reading);
+
+/*
+ * Asks for a metric with the values of query_values(). done is called once, later, from the loop, unless the query is cancelled before.
+ * Returns 0, or -errno and *ret_problem when the request cannot even be built (done is not called then). The metric is not used after the call.
+ */
+int provider_query(struct provider *provider, const struct metric *metric, const json_t *values, uint64_t deadline_ms, query_done_fn done, void *arg,
+		   struct query **ret_query, char **ret_problem);
+
+/* Ends a query without an answer. *query becomes NULL; NULL is fine. */
+void query_cancel(struct query **query);
+
+#endif
