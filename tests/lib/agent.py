@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+"""shunt itself, as a person would use it: `shunt run` on a folder in a topology's node, the other commands, and the pinned maps through bpftool."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import yaml
+
+from topology import FRONTEND, FRONTEND_PORT, run, wait_for
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SAMPLE = ROOT / "deploy" / "samples" / "session-affinity"
+CLIENT = ROOT / "tests" / "lib" / "client.py"
+NEWRELIC = ROOT / "tests" / "lib" / "newrelic.py"
+
+# What the tutorial's VirtualService promises: users of group 101 see flowers-v2, everybody else flowers-v1.
+TUTORIAL = ("101=flowers-v2", "=flowers-v1")
+
+
+def frontend_url(family, path="/"):
+    host = FRONTEND[family] if family == 4 else f"[{FRONTEND[family]}]"
+    return f"http://{host}:{FRONTEND_PORT}{path}"
+
+
+class Folder:
+    """A folder of manifests: a copy of the sample, changed by the test."""
+
+    def __init__(self, path, sample=SAMPLE):
+        self.path = Path(path)
+        self.path.mkdir(parents=True)
+        for file in sample.glob("*.yaml"):
+            shutil.copy(file, self.path)
+
+    def write(self, name, text):
+        """Replaces a file at once, as an editor or kubectl would."""
+        new = self.path / f".{name}.new"
+        new.write_text(text)
+        new.replace(self.path / name)
+
+    def documents(self):
+        """(file, documents) of every manifest."""
+        return [(file, list(yaml.safe_load_all(file.read_text()))) for file in sorted(self.path.glob("*.yaml"))]
+
+    def edit(self, kind, change, name=None):
+        """Calls change(document) on every object of a kind (and name) and writes the files that held one. Returns how many there were."""
+        found = 0
+        for file, documents in self.documents():
+            chosen = [d for d in documents if d and d.get("kind") == kind and name in (None, d["metadata"]["name"])]
+            for document in chosen:
+                change(document)
+            if chosen:
+                self.write(file.name, yaml.safe_dump_all(documents, sort_keys=False))
+            found += len(chosen)
+        if not found:
+            raise KeyError(f"no {kind} {name or ''} in {self.path}")
+        return found
+
+    def get(self, kind, name=None):
+        for _, documents in self.documents():
+            for document in documents:
+                if document and document.get("kind") == kind and name in (None, document["metadata"]["name"]):
+                    return document
+        return None
+
+
+def file_of(folder, kind):
+    """The manifest that holds the object of a kind."""
+    return next(file for file, documents in folder.documents() if any(d and d.get("kind") == kind for d in documents))
+
+
+class Maps:
+    """The pinned maps, by plain bpftool."""
+
+    def __init__(self, pins):
+        self.pins = Path(pins)
+
+    def dump(self, name):
+        rows = json.loads(run("bpftool", "-j", "map", "dump", "pinned", self.pins / name).stdout)
+        return [row.get("formatted", row) for row in rows]
+
+    def meta(self):
+        return self.dump("shunt_meta")[0]["value"]
+
+    def series(self):
+        """{index: (route, version)} of the names in use."""
+        names = {row["key"]: (text(row["value"]["route"]), text(row["value"]["version"])) for row in self.dump("shunt_series")}
+        return {index: name for index, name in names.items() if name[1]}
+
+    def counts(self):
+        """{version: {field: sum over CPUs}}"""
+        rows = {row["key"]: row["values"] for row in self.dump("shunt_count")}
+        return {version: add_up([cpu["value"] for cpu in rows[index]]) for index, (_, version) in self.series().items()}
+
+    def requests(self):
+        return {version: numbers["requests"] for version, numbers in self.counts().items()}
+
+    def flows(self):
+        return len(self.dump("shunt_flow"))
+
+
+def text(value):
+    """A char array as bpftool prints it: a string, or a list of characters."""
+    if isinstance(value, str):
+        return value.split("\0")[0]
+    return "".join(chr(c) if isinstance(c, int) else c for c in value).split("\0")[0]
+
+
+def add_up(values):
+    if isinstance(values[0], list):
+        return [sum(column) for column in zip(*values)]
+    return {field: add_up([v[field] for v in values]) if isinstance(values[0][field], list) else sum(v[field] for v in values) for field in values[0]}
+
+
+class Agent:
+    """`shunt run` in the node of a topology. stop() leaves the pins, as a person's Ctrl-C would; close() leaves nothing."""
+
+    def __init__(self, topology, binary, folder, name="shunt", interfaces="client*", arguments=()):
+        self.topology, self.binary, self.folder = topology, Path(binary), folder
+        self.pins = topology.bpffs / name
+        self.run_dir = topology.dir / f"{name}-run"
+        self.log_path = topology.dir / f"{name}.log"
+        self.interfaces, self.arguments = interfaces, arguments
+        self.process = None
+        self.maps = Maps(self.pins)
+
+    @property
+    def common(self):
+        return ["--pin-dir", self.pins, "--run-dir", self.run_dir]
+
+    @property
+    def log(self):
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def command(self, verb, *arguments, **options):
+        """Any other command of the binary, in the node."""
+        return self.topology.node.run(self.binary, verb, *self.common, *arguments, **options)
+
+    def json(self, verb, *arguments):
+        return json.loads(self.command(verb, "--json", *arguments).stdout)
+
+    def start(self, **options):
+        """Starts the daemon and waits until it says that it steers."""
+        lines_before = self.log.count("\n")
+        self.start_unready(**options)
+
+        def steers():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"shunt run ended with {self.process.returncode}:\n{self.log}")
+            return any("steering" in line for line in self.log.splitlines()[lines_before:])
+
+        wait_for(steers, lambda: f"line 'steering' in the log of shunt run:\n{self.log}", 20)
+        return self
+
+    def start_unready(self, **options):
+        self.run_dir.mkdir(exist_ok=True)
+        with open(self.log_path, "ab") as log:
+            self.process = self.topology.node.start(self.binary, "run", self.folder.path, "--interface", self.interfaces, *self.common,
+                                                    *self.arguments, stdout=log, stderr=log, **options)
+
+    def kill(self):
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(10)
+
+    def close(self):
+        self.stop()
+        if self.pins.exists():
+            self.command("unload", check=False)
+        for box in self.topology.clients:  # what an unload that went wrong leaves
+            self.topology.node.run("tc", "qdisc", "del", "dev", box.box, "clsact", check=False)
+        shutil.rmtree(self.pins, ignore_errors=True)
+
+    def wait_log(self, needle, seconds=10):
+        wait_for(lambda: needle in self.log, lambda: f"{needle!r} in the log of shunt run:\n{self.log}", seconds)
+
+    def wait_generation(self, than, seconds=10):
+        """Waits for a commit later than generation `than`."""
+        wait_for(lambda: self.maps.meta()["generation"] > than, lambda: f"new plan in:\n{self.log}", seconds)
+
+
+def client(box, url, *arguments, expect=TUTORIAL, **options):
+    """Runs client.py in a box and returns what it printed."""
+    words = client_words(url, *arguments, expect=expect)
+    return json.loads(box.run(*words, **options).stdout)
+
+
+def client_words(url, *arguments, expect=TUTORIAL):
+    return [sys.executable, CLIENT, url, "--expect", *expect, *[word for argument in arguments for word in str(argument).split()]]
+
+
+def start_newrelic(node, **sessions):
+    """Starts the endpoint of Metric user-engagement in a namespace; returns its URL."""
+    words = [f"{version.replace('_', '-')}={seconds}" for version, seconds in sessions.items()]
+    process = node.start(sys.executable, NEWRELIC, *words, stdout=-1, text=True, env=dict(os.environ, PYTHONUNBUFFERED="1"))
+    return process.stdout.readline().removeprefix("listening on ").strip()
