@@ -21,7 +21,7 @@ struct object_meta {
 	char *file;          /* path as given to the source */
 	int line;            /* of the document's first key, from 1 */
 	uint64_t hash;       /* of the decoded document: changes when its content does */
-	int64_t created;     /* seconds since the epoch; file source: the file's mtime */
+	int64_t created;     /* seconds since the epoch: metadata.creationTimestamp; without one the file's mtime */
 	json_t *annotations; /* object of strings; may be NULL */
 	json_t *document;    /* the whole document as it was decoded (borrowed by nobody else) */
 };
@@ -63,7 +63,7 @@ struct endpoint_slice {
 	bool ipv6;     /* addressType */
 	struct endpoint *endpoints;
 	size_t endpoint_count;
-	struct slice_port *ports;
+	struct slice_port *ports; /* the TCP ones */
 	size_t port_count;
 };
 
@@ -89,7 +89,7 @@ struct http_destination {
 	char *host;     /* as written */
 	char *subset;   /* "" when absent */
 	uint16_t port;  /* 0 when absent */
-	uint32_t weight; /* as written; 100 for an only destination without one; sums of 0 are errors */
+	uint32_t weight; /* as written, 0 when absent; an only destination without a weight above 0 has 100; sums of 0 are errors */
 	char *version;  /* headers.response.set.version; "" when absent: then the version is named after its destination */
 };
 
@@ -113,6 +113,8 @@ struct virtual_service {
 	size_t http_count;
 	struct http_route *tcp; /* connection routes: no matches in this version */
 	size_t tcp_count;
+	char **unsupported; /* fields outside of http[] and tcp[] that are accepted and not done yet, by path */
+	size_t unsupported_count;
 };
 
 /* ---- Experiment, Metric (iter8.tools/v2alpha2; reference/iter8.md sections 1 and 2) ---- */

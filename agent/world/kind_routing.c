@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * VirtualService (networking.istio.io, istio/api networking/v1alpha3/virtual_service.proto). Every field of Istio's is known here: it is decoded, or it
+ * is listed as unsupported by its path, so that nobody believes in a timeout that is not there.
+ */
+#include "world/kinds.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+
+#define WEIGHT_ALL 100 /* what an only destination has */
+
+/* ---- matches */
+
+struct string_match {
+	char *exact, *prefix;
+};
+
+static const struct field string_match_fields[] = {
+	{ "exact", FIELD_STRING, AT(struct string_match, exact) },
+	{ "prefix", FIELD_STRING, AT(struct string_match, prefix) },
+	UNSUPPORTED("regex"),
+};
+
+static const struct schema string_match_schema = { FIELDS(string_match_fields) };
+
+/* RFC 9110 section 5.6.2 */
+static bool is_header_name(const char *name)
+{
+	for (const char *p = name; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("!#$%&'*+-.^_`|~", *p))
+			return false;
+	return *name;
+}
+
+static char *lower_case(const char *text)
+{
+	char *copy = strdup(text);
+
+	for (char *p = copy; p && *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return copy;
+}
+
+/* One member of headers: {}. An empty object asks for the header's presence. */
+static void decode_header(struct decoder *d, const struct cursor *at, struct http_match *match)
+{
+	struct header_match *header = &match->headers[match->header_count];
+	struct string_match condition = {};
+
+	if (!is_header_name(at->key))
+		return decode_error(d, at, "found \"%s\"; allowed: the name of a header (letters, digits, -)", at->key);
+	schema_decode(d, &string_match_schema, at, &condition);
+	if (json_object_size(at->value) > 1)
+		decode_error(d, at, "found %zu conditions; allowed: one of exact, prefix, regex", json_object_size(at->value));
+	if (json_object_get(at->value, "regex"))
+		goto release;
+
+	header->kind = condition.exact ? MATCH_EXACT : condition.prefix ? MATCH_PREFIX : MATCH_PRESENT;
+	header->value = condition.exact ? TAKE_PTR(condition.exact) : condition.prefix ? TAKE_PTR(condition.prefix) : strdup("");
+	header->name = lower_case(at->key);
+	if (!header->name || !header->value)
+		d->r = -ENOMEM;
+	match->header_count++;
+release:
+	free(condition.exact);
+	free(condition.prefix);
+}
+
+static void decode_headers(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_match *match = target;
+	const char *name;
+	json_t *value;
+
+	if (!json_is_object(at->value))
+		return decode_type_error(d, at, "an object of header names, each with one of exact, prefix, regex");
+	if (!json_object_size(at->value))
+		return;
+	match->headers = calloc(json_object_size(at->value), sizeof(*match->headers));
+	if (!match->headers) {
+		d->r = -ENOMEM;
+		return;
+	}
+	json_object_foreach(at->value, name, value) {
+		struct cursor member = cursor_member(at, name);
+
+		decode_header(d, &member, match);
+	}
+}
+
+static const struct field match_fields[] = {
+	ACCEPTED("name"),
+	{ "headers", FIELD_CUSTOM, .custom = decode_headers },
+	UNSUPPORTED("authority"),
+	UNSUPPORTED("gateways"),
+	UNSUPPORTED("ignoreUriCase"),
+	UNSUPPORTED("method"),
+	UNSUPPORTED("port"),
+	{ "queryParams", FIELD_UNSUPPORTED, .each = true },
+	UNSUPPORTED("scheme"),
+	UNSUPPORTED("sourceLabels"),
+	UNSUPPORTED("sourceNamespace"),
+	UNSUPPORTED("statPrefix"),
+	UNSUPPORTED("uri"),
+	{ "withoutHeaders", FIELD_UNSUPPORTED, .each = true },
+};
+
+static const struct schema match_schema = {
+	FIELDS(match_fields),
+	.size = sizeof(struct http_match),
+	.unsupported = offsetof(struct http_match, unsupported),
+	.unsupported_count = offsetof(struct http_match, unsupported_count),
+};
+
+/* ---- destinations */
+
+/* headers.response.set: `version` names the version that this destination is; the rest would be written into responses. */
+static void decode_response_set(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_destination *destination = target;
+	const char *name;
+	json_t *value;
+
+	if (!json_is_object(at->value))
+		return decode_type_error(d, at, "an object of texts");
+	json_object_foreach(at->value, name, value) {
+		struct cursor member = cursor_member(at, name);
+
+		if (strcasecmp(name, "version") != 0) {
+			decode_unsupported(d, &member);
+			continue;
+		}
+		free(destination->version);
+		destination->version = decode_string(d, &member);
+	}
+}
+
+static const struct field header_edit_fields[] = {
+	{ "set", FIELD_UNSUPPORTED, .each = true },
+	{ "add", FIELD_UNSUPPORTED, .each = true },
+	UNSUPPORTED("remove"),
+};
+
+static const struct schema header_edit_schema = { FIELDS(header_edit_fields) };
+
+static const struct field response_edit_fields[] = {
+	{ "set", FIELD_CUSTOM, .custom = decode_response_set },
+	{ "add", FIELD_UNSUPPORTED, .each = true },
+	UNSUPPORTED("remove"),
+};
+
+static const struct schema response_edit_schema = { FIELDS(response_edit_fields) };
+
+static const struct field destination_header_fields[] = {
+	{ "request", FIELD_OBJECT, .schema = &header_edit_schema },
+	{ "response", FIELD_OBJECT, .schema = &response_edit_schema },
+};
+
+static const struct schema destination_header_schema = { FIELDS(destination_header_fields) };
+
+static const struct field port_fields[] = {
+	{ "number", FIELD_INT, AT(struct http_destination, port), .required = true, .min = 1, .max = UINT16_MAX },
+};
+
+static const struct schema port_schema = { FIELDS(port_fields) };
+
+static const struct field where_fields[] = {
+	{ "host", FIELD_STRING, AT(struct http_destination, host), .required = true },
+	{ "subset", FIELD_STRING, AT(struct http_destination, subset), .text = "" },
+	{ "port", FIELD_OBJECT, .schema = &port_schema },
+};
+
+static const struct schema where_schema = { FIELDS(where_fields) };
+
+static void check_destination(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_destination *destination = target;
+
+	(void)at;
+	if (!destination->version)
+		destination->version = strdup("");
+	if (!destination->version)
+		d->r = -ENOMEM;
+}
+
+#define WEIGHT_FIELD { "weight", FIELD_INT, AT(struct http_destination, weight), .min = 0, .max = INT32_MAX }
+
+static const struct field http_destination_fields[] = {
+	{ "destination", FIELD_OBJECT, .schema = &where_schema, .required = true },
+	WEIGHT_FIELD,
+	{ "headers", FIELD_OBJECT, .schema = &destination_header_schema },
+};
+
+static const struct schema http_destination_schema = {
+	FIELDS(http_destination_fields),
+	.size = sizeof(struct http_destination),
+	.check = check_destination,
+};
+
+static const struct field tcp_destination_fields[] = {
+	{ "destination", FIELD_OBJECT, .schema = &where_schema, .required = true },
+	WEIGHT_FIELD,
+};
+
+static const struct schema tcp_destination_schema = {
+	FIELDS(tcp_destination_fields),
+	.size = sizeof(struct http_destination),
+	.check = check_destination,
+};
+
+/* ---- entries of http[] and tcp[] */
+
+/* Istio sends everything to an only destination, whatever its weight. */
+static void check_route(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_route *route = target;
+	struct cursor destinations = cursor_member(at, "route");
+	uint64_t sum = 0;
+
+	route->line = decode_line(d, at);
+	for (size_t i = 0; i < route->destination_count; i++)
+		sum += route->destinations[i].weight;
+	if (sum == 0 && route->destination_count == 1)
+		route->destinations[0].weight = WEIGHT_ALL;
+	else if (sum == 0)
+		decode_error(d, &destinations, "found %zu destinations whose weights are all 0 (or absent); allowed: at least one above 0",
+			     route->destination_count);
+}
+
+static const struct field route_header_fields[] = {
+	{ "request", FIELD_OBJECT, .schema = &header_edit_schema },
+	{ "response", FIELD_OBJECT, .schema = &header_edit_schema },
+};
+
+static const struct schema route_header_schema = { FIELDS(route_header_fields) };
+
+/* An entry without destinations (redirect, directResponse, delegate) is an error for now: it would have to answer or to look elsewhere. */
+static const struct field http_route_fields[] = {
+	ACCEPTED("name"),
+	{ "match", FIELD_LIST, AT(struct http_route, matches), COUNT_AT(struct http_route, match_count), .schema = &match_schema },
+	{ "route", FIELD_LIST, AT(struct http_route, destinations), COUNT_AT(struct http_route, destination_count),
+	  .schema = &http_destination_schema, .required = true },
+	{ "headers", FIELD_OBJECT, .schema = &route_header_schema },
+	UNSUPPORTED("corsPolicy"),
+	UNSUPPORTED("delegate"),
+	UNSUPPORTED("directResponse"),
+	UNSUPPORTED("fault"),
+	UNSUPPORTED("mirror"),
+	UNSUPPORTED("mirrorPercent"),
+	UNSUPPORTED("mirrorPercentage"),
+	UNSUPPORTED("mirrors"),
+	UNSUPPORTED("redirect"),
+	UNSUPPORTED("retries"),
+	UNSUPPORTED("rewrite"),
+	UNSUPPORTED("timeout"),
+};
+
+static const struct field tcp_route_fields[] = {
+	UNSUPPORTED("match"),
+	{ "route", FIELD_LIST, AT(struct http_route, destinations), COUNT_AT(struct http_route, destination_count),
+	  .schema = &tcp_destination_schema, .required = true },
+};
+
+#define ROUTE_SCHEMA(fields)                                               \
+	FIELDS(fields), .size = sizeof(struct http_route),                 \
+		.unsupported = offsetof(struct http_route, unsupported),   \
+		.unsupported_count = offsetof(struct http_route, unsupported_count), .check = check_route
+
+static const struct schema http_route_schema = { ROUTE_SCHEMA(http_route_fields) };
+static const struct schema tcp_route_schema = { ROUTE_SCHEMA(tcp_route_fields) };
+
+/* ---- the object */
+
+static void qualify_gateway(struct decoder *d, const char *ns, char **gateway)
+{
+	char *qualified;
+
+	if (strchr(*gateway, '/') || strcmp(*gateway, "mesh") == 0)
+		return;
+	if (asprintf(&qualified, "%s/%s", ns, *gateway) < 0) {
+		d->r = -ENOMEM;
+		return;
+	}
+	free(*gateway);
+	*gateway = qualified;
+}
+
+static void check_virtual_service(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct virtual_service *vs = target;
+	struct cursor spec = cursor_member(at, "spec");
+
+	if (!vs->http_count && !vs->tcp_count && !json_object_get(spec.value, "tls"))
+		decode_error(d, &spec, "found no routes; allowed: at least one of http, tcp, tls");
+	for (size_t i = 0; i < vs->gateway_count; i++)
+		qualify_gateway(d, vs->meta.ns, &vs->gateways[i]);
+	if (!vs->gateway_count) {
+		char *mesh = strdup("mesh");
+
+		if (!mesh)
+			d->r = -ENOMEM;
+		decode_append(d, &vs->gateways, &vs->gateway_count, mesh);
+	}
+}
+
+static const struct field virtual_service_spec_fields[] = {
+	{ "hosts", FIELD_STRINGS, AT(struct virtual_service, hosts), COUNT_AT(struct virtual_service, host_count), .required = true },
+	{ "gateways", FIELD_STRINGS, AT(struct virtual_service, gateways), COUNT_AT(struct virtual_service, gateway_count) },
+	{ "http", FIELD_LIST, AT(struct virtual_service, http), COUNT_AT(struct virtual_service, http_count), .schema = &http_route_schema },
+	{ "tcp", FIELD_LIST, AT(struct virtual_service, tcp), COUNT_AT(struct virtual_service, tcp_count), .schema = &tcp_route_schema },
+	UNSUPPORTED("tls"),
+	UNSUPPORTED("exportTo"),
+};
+
+static const struct schema virtual_service_spec_schema = { FIELDS(virtual_service_spec_fields) };
+
+static const struct field virtual_service_fields[] = {
+	DOCUMENT_FIELDS,
+	{ "spec", FIELD_OBJECT, .schema = &virtual_service_spec_schema, .required = true },
+};
+
+const struct schema virtual_service_schema = {
+	FIELDS(virtual_service_fields),
+	.unsupported = offsetof(struct virtual_service, unsupported),
+	.unsupported_count = offsetof(struct virtual_service, unsupported_count),
+	.check = check_virtual_service,
+};
+
+static void match_release(struct http_match *match)
+{
+	for (size_t i = 0; i < match->header_count; i++) {
+		free(match->headers[i].name);
+		free(match->headers[i].value);
+	}
+	free(match->headers);
+	strings_free(match->unsupported, match->unsupported_count);
+}
+
+static void routes_free(struct http_route *routes, size_t count)
+{
+	for (struct http_route *route = routes; route < routes + count; route++) {
+		for (size_t i = 0; i < route->match_count; i++)
+			match_release(&route->matches[i]);
+		free(route->matches);
+		for (size_t i = 0; i < route->destination_count; i++) {
+			free(route->destinations[i].host);
+			free(route->destinations[i].subset);
+			free(route->destinations[i].version);
+		}
+		free(route->destinations);
+		strings_free(route->unsupported, route->unsupported_count);
+	}
+	free(routes);
+}
+
+void virtual_service_release(void *object)
+{
+	struct virtual_service *vs = object;
+
+	routes_free(vs->http, vs->http_count);
+	routes_free(vs->tcp, vs->tcp_count);
+	strings_free(vs->hosts, vs->host_count);
+	strings_free(vs->gateways, vs->gateway_count);
+	strings_free(vs->unsupported, vs->unsupported_count);
+}
