@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Following the answer, to know when it is complete: only then may the next request go to another version, and only then is its time taken.
+ *
+ *     IDLE ──request──▶ HEAD ──head complete──▶ BODY ──answer_end goes by──▶ IDLE
+ *                        ▲ │                └─▶ CLOSE (until the connection ends; pinned)
+ *                        └─┘ 1xx
+ *
+ * Only the head is read. A packet that comes before its turn is passed on unread; the missing one will be sent again and read then.
+ */
+#ifndef SHUNT_ANSWER_BPF_H
+#define SHUNT_ANSWER_BPF_H
+
+#include "lib/hold.bpf.h"
+
+#define ANSWER_PEEK 1024 /* bytes of payload that are looked at first; heads are rarely longer */
+#define ANSWER_INTERIM 3 /* 1xx heads in one packet */
+
+/* The flow stays on its leg from here on. */
+static __always_inline void flow_pin(struct shunt_flow *flow, enum shunt_reason reason)
+{
+	if (flow->flags & SHUNT_F_PINNED)
+		return;
+	flow->flags |= SHUNT_F_PINNED;
+	reason_count(reason);
+}
+
+static __always_inline void answer_lost(struct shunt_flow *flow)
+{
+	flow->answer = SHUNT_ANSWER_CLOSE;
+	flow_pin(flow, SHUNT_R_ANSWER_UNFRAMED);
+}
+
+/* The head in w->response begins at `start` (S). */
+static __always_inline void answer_head(struct work *w, struct shunt_flow *flow, __u32 start)
+{
+	struct http_response *r = &w->response;
+
+	flow->status = r->status;
+	flow->answer_next = start + r->head_len;
+	if (r->status == 101) { /* another protocol from here on */
+		answer_lost(flow);
+		return;
+	}
+	if (r->status < 200)
+		return;
+	flow->answer = SHUNT_ANSWER_BODY;
+	flow->answer_end = flow->answer_next;
+	if (flow->flags & SHUNT_F_HEAD || r->status == 204 || r->status == 304 || r->framing == HTTP_NO_BODY)
+		return;
+	if (r->framing == HTTP_LENGTH && r->length < 0x7fffffff)
+		flow->answer_end += r->length;
+	else
+		answer_lost(flow);
+}
+
+/* Up to `max` bytes of payload from `skip` on into w->buf; how many. */
+static __always_inline __u32 answer_load(struct __sk_buff *skb, struct work *w, __u32 skip, __u32 max)
+{
+	__u32 len = w->p.len - skip;
+
+	if (len > max)
+		len = max;
+	keep(len);
+	if (len == 0 || len > HTTP_HEAD_MAX || bpf_skb_load_bytes(skb, w->p.payload + skip, w->buf.b, len))
+		return 0;
+	return len;
+}
+
+/* A head in pieces: they are put together in the hold. */
+__noinline int answer_piece(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 skip)
+{
+	struct shunt_hold *hold;
+	__u32 at, len, before;
+	int verdict;
+
+	if (!w || !flow)
+		return 0;
+	hold = hold_take(w, flow, flow->request_end);
+	at = flow->hold_answer;
+	len = w->p.len - skip;
+	if (!hold || len > SHUNT_ANSWER_HEAD_SIZE - at) {
+		answer_lost(flow);
+		return 0;
+	}
+	keep(at);
+	keep(len);
+	if (len == 0 || len > SHUNT_ANSWER_HEAD_SIZE || at > SHUNT_ANSWER_HEAD_SIZE - 1)
+		return 0;
+	/* `answer` is the buffer's last field: what at + len could reach is checked above, but the verifier sees the two apart. */
+	if (at + len > SHUNT_ANSWER_HEAD_SIZE || bpf_skb_load_bytes(skb, w->p.payload + skip, w->buf.b, len))
+		return 0;
+	for (__u32 i = 0; i < SHUNT_ANSWER_HEAD_SIZE / 8; i++) {
+		__u32 to = at + i * 8;
+
+		if (i * 8 >= len)
+			break;
+		keep(to);
+		if (to > SHUNT_ANSWER_HEAD_SIZE)
+			break;
+		*(__u64 *)(hold->answer + to) = *(__u64 *)(w->buf.b + i * 8);
+	}
+	before = at;
+	flow->hold_answer = at + len;
+	verdict = http_scan_response((struct http_buf *)hold->answer, 0, flow->hold_answer, &w->response);
+	if (verdict == HTTP_PARTIAL) {
+		flow->answer_next += len;
+		return 0;
+	}
+	if (verdict == HTTP_COMPLETE)
+		answer_head(w, flow, flow->answer_next - before);
+	else
+		answer_lost(flow);
+	flow->hold_answer = 0;
+	if (flow->hold_len == 0)
+		hold_free(w, flow);
+	return 0;
+}
+
+/* Reads the answer's head in this packet, whose payload begins at `start` (S). */
+__noinline int answer_read(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start)
+{
+	if (!w || !flow)
+		return 0;
+	for (int i = 0; i < ANSWER_INTERIM; i++) {
+		__u32 skip = flow->answer_next - start, len;
+		int verdict;
+
+		if (flow->answer != SHUNT_ANSWER_HEAD || skip >= w->p.len)
+			return 0;
+		if (flow->hold_answer)
+			return answer_piece(skb, w, flow, skip);
+		len = answer_load(skb, w, skip, ANSWER_PEEK);
+		verdict = http_scan_response(&w->buf, 0, len, &w->response);
+		if (verdict == HTTP_PARTIAL && len < w->p.len - skip) {
+			len = answer_load(skb, w, skip, HTTP_HEAD_MAX);
+			verdict = http_scan_response(&w->buf, 0, len, &w->response);
+			if (verdict == HTTP_PARTIAL && len < w->p.len - skip)
+				verdict = HTTP_BAD;
+		}
+		if (verdict == HTTP_PARTIAL)
+			return answer_piece(skb, w, flow, skip);
+		if (verdict != HTTP_COMPLETE) {
+			answer_lost(flow);
+			return 0;
+		}
+		answer_head(w, flow, start + skip);
+	}
+	return 0;
+}
+
+/*
+ * A packet with payload from the current leg. `start`: S of its first byte; `next`: S that was due. Called before the packet moves snext.
+ */
+static __always_inline void answer_follow(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start, __u64 now)
+{
+	__u32 end = start + w->p.len;
+
+	if (flow->flags & SHUNT_F_WAITING)
+		answer_first_byte(flow, now);
+	if (flow->answer == SHUNT_ANSWER_HEAD && !seq_after(start, flow->answer_next) && seq_after(end, flow->answer_next))
+		answer_read(skb, w, flow, start);
+	if (flow->answer != SHUNT_ANSWER_BODY)
+		return;
+	if (seq_after(flow->snext, end))
+		end = flow->snext;
+	if (seq_before(end, flow->answer_end))
+		return;
+	answer_complete(flow, now);
+	flow->answer = SHUNT_ANSWER_IDLE;
+	if (end != flow->answer_end) /* more than it promised: we do not read this pod */
+		answer_lost(flow);
+}
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What every part of the programs stands on: the types, the verdicts, and `struct work`.
+ *
+ * A BPF stack has 512 bytes, a flow and its keys have more; so all that one run of a program needs lies in one per-CPU map entry, which the parts hand
+ * on as `w`. Programs of ours do not nest on one CPU where they use it: a packet that a run sends on with bpf_clone_redirect() enters the other
+ * program with a tuple that is in no map, and that one leaves before it writes (see packet_parse and shunt_to_client).
+ */
+#ifndef SHUNT_BASE_BPF_H
+#define SHUNT_BASE_BPF_H
+
+#include "vmlinux.h"
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "shunt/abi.h"
+#include "shunt/hash.h"
+#include "shunt/http.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Before a bounds check on a value that clang would otherwise check under another name than it uses (clang-14). */
+#define keep(x) asm volatile("" : "+r"(x))
+
+/* What becomes of the packet. PASS lets the programs of a CNI behind us run (TCX_NEXT, TC_ACT_UNSPEC for clsact). */
+enum verdict {
+	PASS = -1,
+	DROP = 2,      /* TC_ACT_SHOT */
+	REDIRECT = 7,  /* TC_ACT_REDIRECT */
+	GO_ON = -1000, /* between functions only: this part has nothing to say, take the next step */
+};
+
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+#define ETH_HLEN 14
+#define IPV4_LEN 20
+#define IPV6_LEN 40
+#define TCP_LEN 20
+#define TCP_OPTIONS_MAX 40
+#define TCP_SEQ_OFFSET 4
+#define TCP_CHECK_OFFSET 16
+
+enum tcp_flag {
+	TCP_FIN = 1,
+	TCP_SYN = 2,
+	TCP_RST = 4,
+	TCP_PSH = 8,
+	TCP_ACK = 16,
+};
+
+/* Our window scale towards clients: the scale of most pods, and 2^16 * 2^7 = 8 MiB of window. */
+#define OUR_WSCALE 7
+#define NO_WSCALE 15 /* in a cookie's option bits */
+
+/* Longest wait of held bytes for a pod before the buffer may be taken by another flow. */
+#define HOLD_STALE_NS (60ull * 1000000000)
+
+/* Sequence numbers, modulo 2^32 (RFC 9293 section 3.4). */
+static __always_inline bool seq_before(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) < 0;
+}
+
+static __always_inline bool seq_after(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) > 0;
+}
+
+/* A TCP packet as it came. */
+struct packet {
+	struct shunt_addr saddr, daddr;
+	__be16 sport, dport;
+	__u32 seq, ack;
+	__u32 len;    /* of the payload */
+	__u16 window;
+	__u8 flags;   /* enum tcp_flag */
+	__u8 family;  /* enum shunt_family */
+	__u8 l4;      /* offset of the TCP header */
+	__u8 payload; /* offset of the payload */
+};
+
+/* TCP options of a SYN or SYN-ACK. */
+struct tcp_options {
+	__u8 raw[TCP_OPTIONS_MAX + 8]; /* zero padded */
+	__u32 len;
+	__u32 at; /* of the parser */
+	__u32 tsval;
+	__u16 mss;    /* 0: none */
+	__u8 wscale;  /* NO_WSCALE: none */
+	__u8 sack;
+	__u8 tstamp;
+};
+
+/* A packet that we make: headers are written from here over any skb. */
+struct forge {
+	struct shunt_addr saddr, daddr;
+	__be16 sport, dport;
+	__u32 seq, ack;
+	__u32 len;         /* payload bytes behind the headers, which are already in the skb */
+	__wsum sum;        /* of the payload */
+	__u16 window;
+	__u8 flags;
+	__u8 options_len;  /* bytes, a multiple of 4 */
+	__u8 family;
+	__u8 pad[3];
+	__u8 ip[IPV6_LEN]; /* an IPv4 header lies at the end, so that TCP follows it */
+	struct tcphdr tcp;
+	__u8 options[TCP_OPTIONS_MAX];
+};
+
+/* What the tables say about a request or connection. */
+struct choice {
+	__u32 side;
+	__u32 route, split, version, served, pod;
+	__u32 by; /* enum shunt_by */
+	__u32 hash;
+	__u32 id_from_client;
+	__u32 refused; /* enum shunt_reason + 1; 0: chosen */
+	__u16 series;
+	__be16 port;
+	struct shunt_addr addr;
+};
+
+/* Headers for bpf_tcp_raw_gen_syncookie_*(): IP and TCP with room for all options. */
+struct cookie_headers {
+	union {
+		struct iphdr v4;
+		struct ipv6hdr v6;
+	};
+	struct tcphdr tcp;
+	__u8 options[TCP_OPTIONS_MAX];
+};
+
+struct work {
+	struct packet p;
+	struct shunt_flow_key key;
+	struct shunt_leg_key leg_key;
+	struct shunt_leg_owner owner;
+	struct shunt_frontend frontend;
+	__u32 side;
+	__u32 leg;     /* of a packet from a pod */
+	__u32 to_pod;  /* 1: the program runs at the client's ingress, where PASS leads to the pods; 0: at its egress */
+	__u32 dry;     /* 1: explain: nothing is counted */
+	struct choice choice;
+	struct forge forge;
+	struct tcp_options options;
+	struct cookie_headers cookie;
+	struct http_request request;
+	struct http_response response;
+	struct shunt_route route; /* of the choice */
+	struct http_name name;
+	struct shunt_id id;
+	struct shunt_id host; /* lower case */
+	struct shunt_rule_key rule_key;
+	struct shunt_flow fresh;
+	struct http_buf buf;
+};
+
+#endif

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The choice: from a request to a pod.
+ *
+ *     frontend ─▶ route (by Host) ─▶ user id ─▶ rule (longest prefix) or else the route's split ─▶ hash ─▶ version ─▶ ring ─▶ pod
+ *
+ * Reads tables and nothing else, so that shunt_explain gives the answer that a packet would get.
+ */
+#ifndef SHUNT_CHOOSE_BPF_H
+#define SHUNT_CHOOSE_BPF_H
+
+#include "lib/count.bpf.h"
+#include "lib/packet.bpf.h"
+
+#define BYTES8(x) (0x0101010101010101ull * (x))
+
+static __always_inline void choice_note(const struct work *w, enum shunt_reason reason)
+{
+	if (!w->dry)
+		reason_count(reason);
+}
+
+/* The live frontend that a packet of this flow key is for, into w->frontend and w->side. */
+static __always_inline bool frontend_find(struct work *w)
+{
+	struct shunt_frontend_key key = { .addr = w->key.frontend, .port = w->key.fport };
+	struct shunt_frontend *frontend;
+	struct shunt_meta *meta;
+	__u32 zero = 0;
+
+	meta = bpf_map_lookup_elem(&shunt_meta, &zero);
+	if (!meta)
+		return false;
+	key.side = meta->side & 1;
+	frontend = bpf_map_lookup_elem(&shunt_frontend, &key);
+	if (!frontend)
+		return false;
+	w->side = key.side;
+	w->frontend = *frontend;
+	return true;
+}
+
+static __always_inline struct shunt_route *route_at(__u32 side, __u32 index)
+{
+	__u32 key = side * SHUNT_ROUTES + index;
+
+	return bpf_map_lookup_elem(&shunt_route, &key);
+}
+
+/* ASCII capitals of eight bytes at once to small letters. */
+static __always_inline __u64 lower8(__u64 word)
+{
+	__u64 low = word & BYTES8(0x7f);
+	__u64 from_a = low + BYTES8(0x80 - 'A'), past_z = low + BYTES8(0x80 - 'Z' - 1);
+
+	return word | ((from_a & ~past_z & ~word & BYTES8(0x80)) >> 2);
+}
+
+/* Copies bytes of a head into an id, zero padded; at most SHUNT_ID_MAX of them. */
+__noinline int token_copy(struct shunt_id *to, const struct http_buf *buf, __u32 at, __u32 len, __u32 lower)
+{
+	if (!to || !buf)
+		return 0;
+	__builtin_memset(to, 0, sizeof(*to));
+	if (len > SHUNT_ID_MAX)
+		len = SHUNT_ID_MAX;
+	to->len = len;
+	for (__u32 i = 0; i < SHUNT_ID_MAX / 8; i++) {
+		__u64 word;
+
+		if (i * 8 >= len)
+			break;
+		keep(at);
+		if (at > HTTP_HEAD_MAX)
+			break;
+		word = *(const __u64 *)(buf->b + at);
+		if (len - i * 8 < 8)
+			word &= (1ull << ((len - i * 8) * 8)) - 1;
+		to->w[i] = lower ? lower8(word) : word;
+		at += 8;
+	}
+	return 0;
+}
+
+/* Does the route take this Host? Both sides are zero padded, so whole words compare. */
+__noinline int route_takes(const struct shunt_route *route, const struct shunt_id *host)
+{
+	__u32 at;
+
+	if (!route || !host)
+		return 0;
+	if (route->host_match == SHUNT_HOST_ANY)
+		return 1;
+	at = host->len - route->host_len;
+	if (route->host_match == SHUNT_HOST_EXACT ? at != 0 : host->len <= route->host_len)
+		return 0;
+	for (__u32 i = 0; i < SHUNT_HOST_MAX / 8; i++) {
+		__u32 from = at + i * 8;
+
+		if (i * 8 >= route->host_len)
+			break;
+		keep(from);
+		if (from > sizeof(host->b) - 8)
+			return 0;
+		if (*(const __u64 *)(host->b + from) != *(const __u64 *)(route->host + i * 8))
+			return 0;
+	}
+	return 1;
+}
+
+/* Loads the first of the frontend's routes that takes the Host into w->route; index into w->choice.route. */
+static __always_inline bool route_load(struct work *w, __u32 index)
+{
+	struct shunt_route *route = route_at(w->side, index);
+
+	if (!route)
+		return false;
+	w->choice.route = index;
+	w->route = *route;
+	return true;
+}
+
+__noinline int route_find(struct work *w)
+{
+	if (!w)
+		return 0;
+	for (__u32 i = 0; i < SHUNT_ROUTES_PER_FRONTEND; i++) {
+		struct shunt_route *route;
+
+		if (i >= w->frontend.routes)
+			break;
+		route = route_at(w->side, w->frontend.route + i);
+		if (route && route_takes(route, &w->host))
+			return route_load(w, w->frontend.route + i);
+	}
+	choice_note(w, SHUNT_R_HOST_UNMATCHED);
+	return route_load(w, w->frontend.route);
+}
+
+static __always_inline void id_from_client(struct work *w)
+{
+	__builtin_memset(&w->id, 0, sizeof(w->id));
+	w->id.len = sizeof(w->key.client.ip);
+	__builtin_memcpy(w->id.b, w->key.client.ip, sizeof(w->key.client.ip));
+	w->choice.id_from_client = 1;
+}
+
+/* The split that a rule names for w->id, else the route's own. */
+static __always_inline __u32 split_find(struct work *w)
+{
+	struct shunt_rule_key *key = &w->rule_key;
+	struct shunt_rule *rule;
+
+	w->choice.by = SHUNT_BY_HASH;
+	if (!w->route.rules || w->choice.id_from_client)
+		return w->route.split;
+	key->prefixlen = 32 + 8 * (w->id.len + 1);
+	key->side = bpf_htons(w->side);
+	key->route = bpf_htons(w->choice.route);
+	__builtin_memcpy(key->id, w->id.b, sizeof(key->id));
+	rule = bpf_map_lookup_elem(&shunt_rule, key);
+	if (!rule)
+		return w->route.split;
+	w->choice.by = SHUNT_BY_RULE;
+	return rule->split;
+}
+
+static __always_inline struct shunt_version *version_at(__u32 side, __u32 index)
+{
+	__u32 key = side * SHUNT_VERSIONS + index;
+
+	return index < SHUNT_VERSIONS ? bpf_map_lookup_elem(&shunt_version, &key) : NULL;
+}
+
+/* The version that serves for `index`: itself, or its fallback while it has no pod of the client's family. NULL: nobody. */
+static __always_inline struct shunt_version *version_serving(struct work *w, __u32 index)
+{
+	struct shunt_version *version = version_at(w->side, index);
+	__u32 family = w->p.family & 1;
+
+	w->choice.version = index;
+	w->choice.served = index;
+	if (!version || version->ring[family] != SHUNT_NONE)
+		return version;
+	index = version->fallback;
+	version = version_at(w->side, index);
+	if (!version || version->ring[family] == SHUNT_NONE)
+		return NULL;
+	choice_note(w, SHUNT_R_FALLBACK);
+	w->choice.served = index;
+	return version;
+}
+
+static __always_inline bool pod_find(struct work *w, const struct shunt_version *version, __u64 hash)
+{
+	__u32 key = w->side * SHUNT_RINGS + version->ring[w->p.family & 1], slot = shunt_ring_slot(hash);
+	struct shunt_ring *ring = bpf_map_lookup_elem(&shunt_ring, &key);
+	struct shunt_pod *pod;
+
+	keep(slot);
+	if (!ring || slot >= SHUNT_RING_SIZE)
+		return false;
+	w->choice.pod = ring->pod[slot];
+	key = w->side * SHUNT_PODS + w->choice.pod;
+	pod = bpf_map_lookup_elem(&shunt_pod, &key);
+	if (!pod)
+		return false;
+	w->choice.addr = pod->addr;
+	w->choice.port = pod->port;
+	w->choice.series = version->series;
+	return true;
+}
+
+static __always_inline int choice_refuse(struct work *w, enum shunt_reason reason)
+{
+	choice_note(w, reason);
+	w->choice.refused = reason + 1;
+	return 0;
+}
+
+/* From w->route and w->id to w->choice. 1: chosen; 0: w->choice.refused says why not. */
+__noinline int choose_pod(struct work *w)
+{
+	struct shunt_version *version;
+	struct shunt_split *split;
+	__u64 hash;
+	__u32 key;
+
+	if (!w)
+		return 0;
+	w->choice.split = split_find(w);
+	key = w->side * SHUNT_SPLITS + w->choice.split;
+	split = bpf_map_lookup_elem(&shunt_split, &key);
+	if (!split)
+		return choice_refuse(w, SHUNT_R_NO_TABLE);
+	hash = shunt_siphash(split->salt, &w->id);
+	w->choice.hash = shunt_split_hash(hash);
+	version = version_serving(w, shunt_split_pick(split, w->choice.hash));
+	if (!version)
+		return choice_refuse(w, SHUNT_R_NO_POD);
+	if (!pod_find(w, version, hash))
+		return choice_refuse(w, SHUNT_R_NO_TABLE);
+	return 1;
+}
+
+static __always_inline void choice_clear(struct work *w)
+{
+	__builtin_memset(&w->choice, 0, sizeof(w->choice));
+	w->choice.side = w->side;
+}
+
+/* A connection, or a request flow that cannot be read: by the client address, on the frontend's first route. w->frontend is set. */
+__noinline int choose_by_client(struct work *w)
+{
+	if (!w)
+		return 0;
+	choice_clear(w);
+	if (!route_load(w, w->frontend.route))
+		return choice_refuse(w, SHUNT_R_NO_TABLE);
+	id_from_client(w);
+	return choose_pod(w);
+}
+
+static __always_inline bool name_equal(const char *a, const char *b)
+{
+	__u64 differ = 0;
+
+	for (__u32 i = 0; i < SHUNT_NAME_MAX / 8; i++)
+		differ |= ((const __u64 *)a)[i] ^ ((const __u64 *)b)[i];
+	return !differ;
+}
+
+/*
+ * Scans buf[at, at + len) for a head with the identity of the frontend's first route. Returns enum http_verdict; the head is in w->request.
+ * Routes of one frontend nearly always read the same header, so this is the only scan.
+ */
+__noinline int request_scan(struct work *w, const struct http_buf *buf, __u32 at, __u32 len)
+{
+	struct shunt_route *route;
+
+	if (!w || !buf)
+		return HTTP_BAD;
+	route = route_at(w->side, w->frontend.route);
+	if (!route)
+		return HTTP_BAD;
+	__builtin_memcpy(w->name.s, route->name, sizeof(w->name.s));
+	return http_scan_request(buf, at, len, &w->name, &w->request);
+}
+
+/* Chooses for the head that request_scan() found in buf[at, at + len). */
+__noinline int choose_by_request(struct work *w, const struct http_buf *buf, __u32 at, __u32 len)
+{
+	if (!w || !buf)
+		return 0;
+	choice_clear(w);
+	token_copy(&w->host, buf, w->request.host_off, w->request.host_len, 1);
+	if (!route_find(w))
+		return choice_refuse(w, SHUNT_R_NO_TABLE);
+	if (w->route.identity == SHUNT_ID_HEADER && !name_equal(w->name.s, w->route.name)) {
+		__builtin_memcpy(w->name.s, w->route.name, sizeof(w->name.s));
+		http_scan_request(buf, at, len, &w->name, &w->request);
+	}
+	if (w->route.identity == SHUNT_ID_HEADER && w->request.id_len) {
+		if (w->request.id_len > SHUNT_ID_MAX)
+			choice_note(w, SHUNT_R_ID_CUT);
+		token_copy(&w->id, buf, w->request.id_off, w->request.id_len, 0);
+	} else {
+		if (w->route.identity != SHUNT_ID_CLIENT)
+			choice_note(w, SHUNT_R_ID_MISSING);
+		id_from_client(w);
+	}
+	return choose_pod(w);
+}
+
+#endif

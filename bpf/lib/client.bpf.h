@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Packets from clients that are not simply translated: a request's head, the choice, the step from one leg to another.
+ *
+ *     HEAD ──head complete──▶ choice ─┬─ the leg is there ─────────────▶ BOUND
+ *      ▲                              └─ leg_open ─▶ OPENING ─SYN-ACK─▶ BOUND
+ *      └────────── a later request whose head comes in pieces ────────────┘
+ */
+#ifndef SHUNT_CLIENT_BPF_H
+#define SHUNT_CLIENT_BPF_H
+
+#include "lib/answer.bpf.h"
+#include "lib/choose.bpf.h"
+#include "lib/leg.bpf.h"
+
+/* A bare packet to the client, of the packet at hand. */
+static __always_inline int tell_client(struct __sk_buff *skb, struct work *w, const struct shunt_flow *flow, __u32 ack, __u8 flags)
+{
+	__u32 window = SHUNT_HOLD_SIZE - flow->hold_len;
+
+	forge_to_client(w, flags);
+	w->forge.seq = flow->snext;
+	w->forge.ack = ack;
+	w->forge.window = flow->flags & SHUNT_F_WSCALE ? window >> OUR_WSCALE : window;
+	if (flow->flags & SHUNT_F_TSTAMP)
+		forge_tstamp(w, flow->ts_sent, flow->ts_client);
+	if (forge_bare(skb, w))
+		return DROP;
+	return send_to_client(skb, w);
+}
+
+/* A reset to whoever sent this packet, which belongs to no flow (RFC 9293 section 3.10.7.1). */
+static __always_inline int reset_stranger(struct __sk_buff *skb, struct work *w)
+{
+	if (w->p.flags & TCP_RST)
+		return DROP;
+	reason_count(SHUNT_R_FLOW_UNKNOWN);
+	forge_to_client(w, TCP_RST);
+	w->forge.seq = w->p.ack;
+	if (forge_bare(skb, w))
+		return DROP;
+	return send_to_client(skb, w);
+}
+
+/* No pod for the flow: a reset says so at once. */
+static __always_inline int refuse(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	int verdict;
+
+	if (legs_idle(flow))
+		legs_reset(skb, w, flow, SHUNT_LEGS);
+	verdict = tell_client(skb, w, flow, hold_end(flow), TCP_RST | TCP_ACK);
+	flow_end(w, flow);
+	return verdict;
+}
+
+/* The client has all of the answers so far. */
+static __always_inline bool flow_quiet(const struct shunt_flow *flow)
+{
+	return flow->sacked == flow->snext;
+}
+
+/* What is kept of the request in w->request, which begins at `start`: where it ends, how its answer is read. */
+static __always_inline void request_framing(const struct work *w, struct shunt_flow *flow, __u32 start)
+{
+	const struct http_request *r = &w->request;
+
+	flow->answer = SHUNT_ANSWER_HEAD;
+	flow->answer_next = flow->snext;
+	flow->flags &= ~SHUNT_F_HEAD;
+	if (r->head_method)
+		flow->flags |= SHUNT_F_HEAD;
+	flow->request_end = start + r->head_len;
+	if (r->framing == HTTP_LENGTH && r->length < 0x3fffffff)
+		flow->request_end += r->length;
+	else if (r->framing != HTTP_NO_BODY)
+		flow_pin(flow, SHUNT_R_REQUEST_UNFRAMED);
+}
+
+/* The chosen version becomes the flow's: its open leg, or a new one. The request that begins at `start` lies in the hold. */
+__noinline int bind_held(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start)
+{
+	struct shunt_leg *leg;
+	__u32 index;
+
+	if (!w || !flow)
+		return DROP;
+	index = leg_find(flow, w->choice.series);
+	request_begin(flow, w->choice.series);
+	if (index >= SHUNT_LEGS) {
+		if (LEG(flow, flow->current)->state == SHUNT_LEG_OPEN) {
+			reason_count(SHUNT_R_REBIND);
+			LEG(flow, flow->current)->cnext = start - LEG(flow, flow->current)->cdelta;
+			leg_tell(skb, w, flow, flow->current, TCP_ACK);
+		} else {
+			reason_count(SHUNT_R_BIND);
+		}
+		return leg_open(skb, w, flow, start);
+	}
+	if (index != flow->current) {
+		reason_count(SHUNT_R_REBIND);
+		leg = LEG(flow, flow->current);
+		if (leg->state == SHUNT_LEG_OPEN) {
+			leg->cnext = start - leg->cdelta;
+			leg_tell(skb, w, flow, flow->current, TCP_ACK);
+		}
+		leg = LEG(flow, index);
+		leg->cdelta = start - leg->cnext;
+		leg->sdelta = flow->snext - leg->pnext;
+		flow->current = index;
+	}
+	leg = LEG(flow, index);
+	if (seq_before(leg->acked, start) || seq_after(leg->acked, hold_end(flow)))
+		leg->acked = start;
+	flow->state = SHUNT_FLOW_BOUND;
+	return emit(skb, w, flow);
+}
+
+/* The head cannot be read: the flow goes where its client's address belongs, and stays there. */
+static __always_inline int bind_blind(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start, enum shunt_reason reason)
+{
+	flow_pin(flow, reason);
+	flow->answer = SHUNT_ANSWER_CLOSE;
+	if (LEG(flow, flow->current)->state == SHUNT_LEG_OPEN) { /* in mid-connection: it stays where it is */
+		flow->state = SHUNT_FLOW_BOUND;
+		return emit(skb, w, flow);
+	}
+	if (!choose_by_client(w))
+		return refuse(skb, w, flow);
+	return bind_held(skb, w, flow, start);
+}
+
+/*
+ * The hold has bytes of the next request, from request_end on, and the answer before it is complete. Looks for its head; binds when it is there,
+ * waits for more when not.
+ */
+__noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	struct shunt_hold *hold;
+	__u32 start, at, len;
+	int verdict;
+
+	if (!w || !flow)
+		return DROP;
+	start = flow->request_end;
+	at = start - flow->hold_seq;
+	len = flow->hold_len - at;
+	hold = hold_of(w, flow);
+	if (!hold || at > SHUNT_HOLD_SIZE || len > SHUNT_HOLD_SIZE - at)
+		return DROP;
+	if (!frontend_find(w)) {
+		/* The plan no longer has this frontend: the flow ends its life where it is. */
+		return bind_blind(skb, w, flow, start, SHUNT_R_NO_TABLE);
+	}
+	verdict = request_scan(w, (struct http_buf *)hold->data, at, len);
+	if (verdict == HTTP_PARTIAL && at + len < SHUNT_HOLD_SIZE) {
+		if (!flow_quiet(flow))
+			return DROP;
+		flow->state = SHUNT_FLOW_HEAD;
+		flow->flags |= SHUNT_F_ACKED;
+		reason_count(SHUNT_R_HEAD_PARTIAL);
+		return tell_client(skb, w, flow, hold_end(flow), TCP_ACK);
+	}
+	if (verdict != HTTP_COMPLETE)
+		return bind_blind(skb, w, flow, start, verdict == HTTP_PARTIAL ? SHUNT_R_HEAD_TOO_LONG : SHUNT_R_NOT_HTTP);
+	if (!choose_by_request(w, (struct http_buf *)hold->data, at, len))
+		return refuse(skb, w, flow);
+	/* Another leg may take over only when nothing of the one before is on its way; the client's next ACK brings us back here. */
+	if (!flow_quiet(flow) && leg_find(flow, w->choice.series) != flow->current)
+		return DROP;
+	request_framing(w, flow, start);
+	return bind_held(skb, w, flow, start);
+}
+
+/* Pins a flow that cannot be parsed further while it waits for nothing: its bytes go to the current leg as they come. */
+static __always_inline bool answer_out_of_step(const struct work *w, const struct shunt_flow *flow)
+{
+	return flow->answer == SHUNT_ANSWER_HEAD && w->p.ack == flow->snext && flow->snext != flow->answer_next;
+}
+
+/*
+ * The first bytes of the next request, in a packet of their own, the answer before it being complete. In the common case (the whole head, the same
+ * version, nothing of a further request) the packet just goes on: GO_ON.
+ */
+__noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	__u32 skip, len, start;
+	struct shunt_hold *hold;
+
+	if (!w || !flow)
+		return DROP;
+	start = flow->request_end;
+	skip = start - w->p.seq;
+	flow->started = bpf_ktime_get_ns();
+	if (!skip && !flow->hold && frontend_find(w)) {
+		len = answer_load(skb, w, 0, HTTP_HEAD_MAX);
+		if (request_scan(w, &w->buf, 0, len) == HTTP_COMPLETE && choose_by_request(w, &w->buf, 0, len) &&
+		    leg_find(flow, w->choice.series) == flow->current) {
+			request_framing(w, flow, start);
+			if (flow->flags & SHUNT_F_PINNED || !seq_after(w->p.seq + w->p.len, flow->request_end)) {
+				request_begin(flow, w->choice.series);
+				return GO_ON;
+			}
+			/* More than this request: take the long way. */
+			flow->request_end = start;
+			flow->answer = SHUNT_ANSWER_IDLE;
+		}
+	}
+	/* Bytes before `start` went their way long ago; a buffer that held them is done. */
+	if (!hold_waiting(flow))
+		hold_free(w, flow);
+	hold = hold_take(w, flow, start);
+	if (!hold || !hold_append(skb, w, flow, hold))
+		return DROP;
+	return request_held(skb, w, flow);
+}
+
+/* Client bytes behind the current request, whose answer is not complete: they wait, unacknowledged. */
+static __always_inline int hold_pipelined(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	struct shunt_hold *hold;
+
+	if (!hold_waiting(flow) && !(flow->flags & SHUNT_F_ACKED) && !flow->hold_answer)
+		hold_free(w, flow);
+	hold = hold_take(w, flow, flow->request_end);
+	if (hold && hold_append(skb, w, flow, hold))
+		reason_count(SHUNT_R_PIPELINED);
+	else
+		reason_count(SHUNT_R_HOLD_DROP);
+	return DROP;
+}
+
+/* A segment with the end of the current request and the start of another: through the hold, which sends the first part and keeps the second. */
+static __always_inline int hold_crossing(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	struct shunt_hold *hold;
+
+	if (!flow->hold || (seq_after(w->p.seq, hold_end(flow)) && !(flow->flags & SHUNT_F_ACKED)))
+		hold_free(w, flow);
+	hold = hold_take(w, flow, w->p.seq);
+	if (!hold)
+		return DROP;
+	hold_append(skb, w, flow, hold);
+	return emit(skb, w, flow);
+}
+
+/*
+ * A packet of a bound flow that may need more than translation: it has bytes behind the current request, or bytes that we acknowledged and the pod
+ * has not, or it acknowledges the answer that a held request waited for. GO_ON: translate it to flow->current.
+ */
+__noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	struct shunt_leg *leg;
+	__u32 end;
+
+	if (!w || !flow)
+		return DROP;
+	leg = LEG(flow, flow->current);
+	end = w->p.seq + w->p.len;
+	if (flow->flags & SHUNT_F_ACKED && w->p.len && seq_before(leg->acked, hold_sent_end(flow)) &&
+	    seq_before(w->p.seq, hold_sent_end(flow)))
+		return emit(skb, w, flow);
+	if (flow->flags & SHUNT_F_PINNED)
+		return GO_ON;
+	if (!w->p.len) {
+		if (hold_waiting(flow) && flow->answer == SHUNT_ANSWER_IDLE && w->p.ack == flow->snext && !(w->p.flags & (TCP_FIN | TCP_RST))) {
+			flow->started = bpf_ktime_get_ns();
+			return request_held(skb, w, flow);
+		}
+		return GO_ON;
+	}
+	if (!seq_after(end, flow->request_end))
+		return GO_ON;
+	if (flow->answer == SHUNT_ANSWER_IDLE) {
+		if (seq_after(w->p.seq, flow->request_end)) {
+			if (hold_waiting(flow))
+				return hold_pipelined(skb, w, flow);
+			reason_count(SHUNT_R_HOLD_DROP);
+			return DROP;
+		}
+		if (hold_waiting(flow)) { /* bytes that waited, and these */
+			hold_pipelined(skb, w, flow);
+			flow->started = bpf_ktime_get_ns();
+			return request_held(skb, w, flow);
+		}
+		return request_fresh(skb, w, flow);
+	}
+	if (answer_out_of_step(w, flow)) {
+		answer_lost(flow);
+		return GO_ON;
+	}
+	if (!seq_before(w->p.seq, flow->request_end))
+		return hold_pipelined(skb, w, flow);
+	return hold_crossing(skb, w, flow);
+}
+
+/* FIN or RST of the client before the flow is bound. */
+static __always_inline int client_leaves(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	int verdict = DROP;
+	__u32 ack = w->p.seq + w->p.len + 1;
+	bool fin = w->p.flags & TCP_FIN;
+
+	legs_reset(skb, w, flow, SHUNT_LEGS);
+	if (fin)
+		verdict = tell_client(skb, w, flow, ack, TCP_FIN | TCP_ACK);
+	flow_end(w, flow);
+	return verdict;
+}
+
+/* A packet of a client whose flow is not bound: the head is being collected, or the leg is being opened. */
+__noinline int client_waiting(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	struct shunt_hold *hold;
+	__u32 due, tsecr;
+
+	if (!w || !flow)
+		return DROP;
+	due = flow->hold ? hold_end(flow) : flow->request_end;
+	if (w->p.flags & TCP_RST)
+		return seq_before(w->p.seq, flow->isn + 1) || seq_after(w->p.seq, due) ? DROP : client_leaves(skb, w, flow);
+	flow->window = w->p.window;
+	if (flow->flags & SHUNT_F_TSTAMP)
+		tstamp_load(skb, w, &flow->ts_client, &tsecr);
+	if (!w->p.len) {
+		if (w->p.flags & TCP_FIN && w->p.seq == due && flow->state == SHUNT_FLOW_HEAD)
+			return client_leaves(skb, w, flow);
+		if (seq_before(w->p.seq, due) && flow->state == SHUNT_FLOW_HEAD) /* keep-alive */
+			return tell_client(skb, w, flow, due, TCP_ACK);
+		return DROP;
+	}
+	if (!flow->hold && flow->state == SHUNT_FLOW_HEAD)
+		flow->started = bpf_ktime_get_ns();
+	hold = hold_take(w, flow, flow->request_end);
+	if (!hold)
+		return DROP;
+	if (!hold_append(skb, w, flow, hold)) {
+		if (seq_after(w->p.seq, due)) {
+			reason_count(SHUNT_R_HOLD_DROP);
+			return DROP;
+		}
+		if (flow->state == SHUNT_FLOW_HEAD) /* sent again what we have */
+			return tell_client(skb, w, flow, due, TCP_ACK);
+		/* The client's retransmission timer is ours too. After a challenge ACK silence may mean that the pod limits those: another port. */
+		if (flow->tries && leg_claim_port(w, flow, flow->current, 1))
+			return DROP;
+		return leg_syn(skb, w, flow, flow->current) ? DROP : send_to_pod(skb, w, false);
+	}
+	if (flow->state == SHUNT_FLOW_OPENING)
+		return DROP;
+	return request_held(skb, w, flow);
+}
+
+/* ---- connection frontends --------------------------------------------------------------------------------------------------------------- */
+
+/* A SYN to a connection frontend: the flow begins here, bound. GO_ON: translate it. */
+__noinline int connection_begin(struct __sk_buff *skb, struct work *w)
+{
+	struct shunt_flow *flow;
+	struct shunt_leg *leg;
+
+	if (!w)
+		return DROP;
+	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+	if (flow && flow->isn == w->p.seq)
+		return GO_ON; /* sent again */
+	if (flow) {
+		reason_count(SHUNT_R_FLOW_REUSED);
+		flow_end(w, flow);
+	}
+	flow = &w->fresh;
+	__builtin_memset(flow, 0, sizeof(*flow));
+	if (!choose_by_client(w)) {
+		forge_to_client(w, TCP_RST | TCP_ACK);
+		w->forge.ack = w->p.seq + 1;
+		return forge_bare(skb, w) ? DROP : send_to_client(skb, w);
+	}
+	flow->kind = SHUNT_KIND_CONNECTION;
+	flow->state = SHUNT_FLOW_BOUND;
+	flow->answer = SHUNT_ANSWER_CLOSE;
+	flow->flags = SHUNT_F_PINNED;
+	flow->isn = w->p.seq;
+	flow->started = bpf_ktime_get_ns();
+	leg = &flow->leg[0];
+	leg->pod = w->choice.addr;
+	leg->pport = w->choice.port;
+	leg->version = w->choice.served;
+	leg->series = w->choice.series;
+	leg->state = SHUNT_LEG_OPEN;
+	if (leg_claim_port(w, flow, 0, 0))
+		return DROP;
+	request_begin(flow, w->choice.series);
+	if (bpf_map_update_elem(&shunt_flow, &w->key, flow, BPF_ANY)) {
+		reason_count(SHUNT_R_FLOW_FULL);
+		leg_forget_port(w, leg);
+		return DROP;
+	}
+	reason_count(SHUNT_R_FLOW_NEW);
+	reason_count(SHUNT_R_BIND);
+	reason_count(SHUNT_R_LEG_OPEN);
+	return GO_ON;
+}
+
+/* ---- clients' own connections to pods --------------------------------------------------------------------------------------------------- */
+
+/* Set when the first one had to be moved; spares all others a look-up per packet. */
+volatile __u32 direct_moved;
+
+static __always_inline int replace_port(struct __sk_buff *skb, const struct work *w, __u32 at, __be16 from, __be16 to)
+{
+	bpf_l4_csum_replace(skb, w->p.l4 + TCP_CHECK_OFFSET, from, to, sizeof(to));
+	bpf_skb_store_bytes(skb, w->p.l4 + at, &to, sizeof(to), BPF_F_INVALIDATE_HASH);
+	return PASS;
+}
+
+/*
+ * A SYN from a client to what is no frontend. When it is a pod, the tuple is remembered so that no leg takes it; when a leg has it already, this
+ * connection gets another port, which shunt_direct translates both ways.
+ */
+__noinline int direct_begin(struct work *w)
+{
+	struct shunt_leg_owner direct = { .owner = SHUNT_OWNER_DIRECT };
+	struct shunt_leg_owner *known;
+
+	if (!w)
+		return PASS;
+	known = bpf_map_lookup_elem(&shunt_direct, &w->leg_key);
+	if (known)
+		return PASS;
+	direct.cport = w->p.sport;
+	if (!bpf_map_lookup_elem(&shunt_leg, &w->leg_key)) {
+		bpf_map_update_elem(&shunt_direct, &w->leg_key, &direct, BPF_NOEXIST);
+		return PASS;
+	}
+	/* Two entries: the client's tuple says where it went (fport), the new one says whose it is (cport). */
+	for (int i = 0; i < LEG_PORT_TRIES; i++) {
+		__be16 port = bpf_htons(1024 + bpf_get_prandom_u32() % 64000);
+
+		w->leg_key.lport = port;
+		if (bpf_map_lookup_elem(&shunt_leg, &w->leg_key))
+			continue;
+		direct.owner = SHUNT_OWNER_TRANSLATED;
+		direct.cport = w->p.sport;
+		direct.fport = port;
+		if (bpf_map_update_elem(&shunt_direct, &w->leg_key, &direct, BPF_NOEXIST))
+			continue;
+		w->leg_key.lport = w->p.sport;
+		bpf_map_update_elem(&shunt_direct, &w->leg_key, &direct, BPF_ANY);
+		direct_moved = 1;
+		reason_count(SHUNT_R_DIRECT_MOVED);
+		return PASS;
+	}
+	return DROP;
+}
+
+/* A packet that is for no frontend. */
+static __always_inline int direct_from_client(struct __sk_buff *skb, struct work *w)
+{
+	struct shunt_leg_owner *direct;
+
+	if (likely(!direct_moved && (w->p.flags & (TCP_SYN | TCP_ACK)) != TCP_SYN))
+		return PASS;
+	w->leg_key.client = w->p.saddr;
+	w->leg_key.pod = w->p.daddr;
+	w->leg_key.lport = w->p.sport;
+	w->leg_key.pport = w->p.dport;
+	if ((w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && direct_begin(w) == DROP)
+		return DROP;
+	if (!direct_moved)
+		return PASS;
+	direct = bpf_map_lookup_elem(&shunt_direct, &w->leg_key);
+	if (!direct || direct->owner != SHUNT_OWNER_TRANSLATED || direct->fport == w->p.sport)
+		return PASS;
+	return replace_port(skb, w, 0, w->p.sport, direct->fport);
+}
+
+static __always_inline int direct_to_client(struct __sk_buff *skb, struct work *w)
+{
+	struct shunt_leg_owner *direct = bpf_map_lookup_elem(&shunt_direct, &w->leg_key);
+
+	if (!direct || direct->owner != SHUNT_OWNER_TRANSLATED || direct->fport != w->p.dport)
+		return PASS;
+	return replace_port(skb, w, 2, w->p.dport, direct->cport);
+}
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The client's handshake without state: the SYN is answered with the kernel's own SYN cookie, and the flow begins with the first ACK that proves it.
+ * A flood of SYNs costs packets, not memory.
+ *
+ * What the client offered must come back with that ACK. As in the kernel (tcp_syncookies), it rides in the low bits of our timestamp:
+ *
+ *     our tsval:  milliseconds, rounded down to 256  │ MSS class:2 │ -:1 │ SACK:1 │ wscale:4 (15: none)
+ *
+ * A client without timestamps gets neither window scale nor SACK, and its MSS class is found by making the cookies of all classes again.
+ */
+#ifndef SHUNT_COOKIE_BPF_H
+#define SHUNT_COOKIE_BPF_H
+
+#include "lib/hold.bpf.h"
+#include "lib/options.bpf.h"
+
+/* The kernel's classes: msstab[] of net/ipv4/syncookies.c and net/ipv6/syncookies.c. */
+static __always_inline __u16 mss_of_class(__u32 class, __u8 family)
+{
+	if (family == SHUNT_V6)
+		return class == 0 ? 1220 : class == 1 ? 1420 : 1440;
+	return class == 0 ? 536 : class == 1 ? 1300 : class == 2 ? 1440 : 1460;
+}
+
+static __always_inline __u32 mss_class(__u16 mss, __u8 family)
+{
+	if (family == SHUNT_V6)
+		return mss >= 8940 ? 3 : mss >= 1440 ? 2 : mss >= 1420 ? 1 : 0;
+	return mss >= 1460 ? 3 : mss >= 1440 ? 2 : mss >= 1300 ? 1 : 0;
+}
+
+/* What we take from a client in one segment: Ethernet's 1500 bytes. */
+static __always_inline __u16 our_mss(__u8 family)
+{
+	return family == SHUNT_V6 ? 1440 : 1460;
+}
+
+/* The clock of our timestamps, ms. */
+static __always_inline __u32 tstamp_now(void)
+{
+	return bpf_ktime_get_ns() / 1000000;
+}
+
+static __always_inline __u32 tstamp_with(__u32 bits)
+{
+	__u32 now = tstamp_now(), value = (now & ~0xffu) | bits;
+
+	return seq_after(value, now) ? value - 256 : value;
+}
+
+static __always_inline int cookie_load(struct __sk_buff *skb, struct work *w)
+{
+	struct cookie_headers *h = &w->cookie;
+	int err;
+
+	__builtin_memset(h, 0, sizeof(*h));
+	if (w->p.family == SHUNT_V6)
+		err = bpf_skb_load_bytes(skb, ETH_HLEN, &h->v6, IPV6_LEN);
+	else
+		err = bpf_skb_load_bytes(skb, ETH_HLEN, &h->v4, IPV4_LEN);
+	return err ? err : bpf_skb_load_bytes(skb, w->p.l4, &h->tcp, TCP_LEN);
+}
+
+/* The cookie for w->cookie with options_len bytes of TCP options; bits 32..47 have the MSS it stands for. */
+static __always_inline __s64 cookie_make(struct work *w, __u32 options_len)
+{
+	struct cookie_headers *h = &w->cookie;
+	__u32 len = TCP_LEN + options_len;
+
+	keep(len);
+	if (len < TCP_LEN || len > TCP_LEN + TCP_OPTIONS_MAX)
+		return -1;
+	if (w->p.family == SHUNT_V6)
+		return bpf_tcp_raw_gen_syncookie_ipv6(&h->v6, &h->tcp, len);
+	return bpf_tcp_raw_gen_syncookie_ipv4(&h->v4, &h->tcp, len);
+}
+
+static __always_inline bool cookie_valid(struct work *w)
+{
+	struct cookie_headers *h = &w->cookie;
+
+	if (w->p.family == SHUNT_V6)
+		return bpf_tcp_raw_check_syncookie_ipv6(&h->v6, &h->tcp) == 0;
+	return bpf_tcp_raw_check_syncookie_ipv4(&h->v4, &h->tcp) == 0;
+}
+
+/* Answers a SYN to a request frontend. Makes no state. */
+__noinline int cookie_answer(struct __sk_buff *skb, struct work *w)
+{
+	struct tcp_options *o;
+	struct shunt_flow *flow;
+	__s64 cookie;
+	__u32 bits;
+
+	if (!w)
+		return DROP;
+	o = &w->options;
+	if (cookie_load(skb, w) || options_parse(skb, w))
+		return DROP;
+	__builtin_memcpy(w->cookie.options, o->raw, TCP_OPTIONS_MAX);
+	cookie = cookie_make(w, o->len);
+	if (cookie < 0) {
+		reason_count(SHUNT_R_INTERNAL);
+		return DROP;
+	}
+	reason_count(SHUNT_R_SYN);
+	/* The tuple may be about to be used again; only a proved cookie ends the flow that has it. */
+	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+	if (flow) {
+		flow->flags |= SHUNT_F_PENDING;
+		flow->pending_isn = w->p.seq;
+	}
+	bits = mss_class((cookie >> 32) & 0xffff, w->p.family) << 6 | (o->sack ? 1 << 4 : 0) | o->wscale;
+	forge_to_client(w, TCP_SYN | TCP_ACK);
+	w->forge.seq = cookie;
+	w->forge.ack = w->p.seq + 1;
+	w->forge.window = SHUNT_HOLD_SIZE;
+	options_syn(w, our_mss(w->p.family), o->tstamp && o->sack, o->tstamp, o->tstamp && o->wscale != NO_WSCALE ? OUR_WSCALE : NO_WSCALE,
+		    tstamp_with(bits), o->tsval);
+	if (forge_bare(skb, w))
+		return DROP;
+	return send_to_client(skb, w);
+}
+
+/* NOP NOP TS at the start of the options, as every Linux, BSD and Windows sends it on segments that are no SYN. */
+static __always_inline bool tstamp_load(struct __sk_buff *skb, const struct work *w, __u32 *tsval, __u32 *tsecr)
+{
+	__be32 words[3] = {};
+
+	if (w->p.payload < w->p.l4 + TCP_LEN + 12 || bpf_skb_load_bytes(skb, w->p.l4 + TCP_LEN, words, sizeof(words)))
+		return false;
+	if (words[0] != bpf_htonl(0x0101080a))
+		return false;
+	*tsval = bpf_ntohl(words[1]);
+	*tsecr = bpf_ntohl(words[2]);
+	return true;
+}
+
+/* Class of a cookie whose client has no timestamps: all classes' cookies differ by the class alone, so one of them tells. */
+static __always_inline __u32 cookie_class(struct work *w, __u32 isn)
+{
+	struct cookie_headers *h = &w->cookie;
+	__u32 cookie = w->p.ack - 1, class;
+	__s64 lowest;
+
+	h->tcp.seq = bpf_htonl(isn);
+	((__u8 *)&h->tcp)[12] = (TCP_LEN + 4) << 2;
+	((__u8 *)&h->tcp)[13] = TCP_SYN;
+	h->options[0] = TCPOPT_MSS;
+	h->options[1] = 4;
+	h->options[2] = mss_of_class(0, w->p.family) >> 8;
+	h->options[3] = mss_of_class(0, w->p.family) & 0xff;
+	lowest = cookie_make(w, 4);
+	class = cookie - (__u32)lowest;
+	/* Made in another minute: the lowest class is always safe. */
+	return lowest >= 0 && class < 4 ? class : 0;
+}
+
+/* Begins a flow with a packet that is no SYN and has none. 0: it has one now; else the packet is no beginning. */
+__noinline int cookie_accept(struct __sk_buff *skb, struct work *w)
+{
+	struct shunt_flow *flow;
+	__u32 isn, *closed, tsecr, class;
+
+	if (!w)
+		return -1;
+	flow = &w->fresh;
+	isn = w->p.seq - 1;
+	if ((w->p.flags & (TCP_ACK | TCP_RST | TCP_SYN)) != TCP_ACK || cookie_load(skb, w))
+		return -1;
+	if (!cookie_valid(w)) {
+		reason_count(SHUNT_R_COOKIE_BAD);
+		return -1;
+	}
+	closed = bpf_map_lookup_elem(&shunt_closed, &w->key);
+	if (closed && *closed == isn) {
+		reason_count(SHUNT_R_COOKIE_REPLAYED);
+		return -2;
+	}
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->kind = SHUNT_KIND_REQUEST;
+	flow->state = SHUNT_FLOW_HEAD;
+	flow->isn = isn;
+	flow->request_end = isn + 1;
+	flow->snext = w->p.ack;
+	flow->sacked = w->p.ack;
+	flow->wscale = NO_WSCALE;
+	if (tstamp_load(skb, w, &flow->ts_client, &tsecr)) {
+		flow->flags |= SHUNT_F_TSTAMP | (tsecr & 1 << 4 ? SHUNT_F_SACK : 0);
+		flow->ts_sent = tsecr;
+		flow->wscale = tsecr & 15;
+		if (flow->wscale != NO_WSCALE)
+			flow->flags |= SHUNT_F_WSCALE;
+		class = tsecr >> 6 & 3;
+	} else {
+		class = cookie_class(w, isn);
+	}
+	flow->mss = mss_of_class(class, w->p.family);
+	flow->seen = bpf_ktime_get_ns();
+	if (bpf_map_update_elem(&shunt_flow, &w->key, flow, BPF_ANY)) {
+		reason_count(SHUNT_R_FLOW_FULL);
+		return -2;
+	}
+	reason_count(SHUNT_R_FLOW_NEW);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Numbers: reasons, requests, latencies. Per CPU and without atomics: the programs do not nest on a CPU. */
+#ifndef SHUNT_COUNT_BPF_H
+#define SHUNT_COUNT_BPF_H
+
+#include "maps.bpf.h"
+#include "shunt/histogram.h"
+
+static __always_inline void reason_count(enum shunt_reason reason)
+{
+	__u32 index = reason;
+	__u64 *count = bpf_map_lookup_elem(&shunt_reason, &index);
+
+	if (count)
+		(*count)++;
+}
+
+static __always_inline struct shunt_count *series_count(__u32 series)
+{
+	return bpf_map_lookup_elem(&shunt_count, &series);
+}
+
+static __always_inline void latency_record(__u32 series, enum shunt_latency kind, __u64 ns)
+{
+	__u32 index = series * SHUNT_LATENCIES + kind;
+	struct shunt_hist *hist = bpf_map_lookup_elem(&shunt_hist, &index);
+	__u32 slot = shunt_hist_slot(ns);
+
+	keep(slot);
+	if (hist && slot < SHUNT_HIST_SLOTS)
+		hist->slot[slot]++;
+}
+
+/* A request is bound: it counts, and its time runs. */
+static __always_inline void request_begin(struct shunt_flow *flow, __u32 series)
+{
+	struct shunt_count *count = series_count(series);
+
+	flow->series = series;
+	flow->status = 0;
+	flow->flags |= SHUNT_F_MEASURED | SHUNT_F_WAITING;
+	if (count)
+		count->requests++;
+}
+
+static __always_inline void answer_first_byte(struct shunt_flow *flow, __u64 now)
+{
+	flow->flags &= ~SHUNT_F_WAITING;
+	if (flow->flags & SHUNT_F_MEASURED)
+		latency_record(flow->series, SHUNT_LATENCY_TTFB, now - flow->started);
+}
+
+/* The answer's last byte went by. */
+static __always_inline void answer_complete(struct shunt_flow *flow, __u64 now)
+{
+	struct shunt_count *count = series_count(flow->series);
+	__u64 ns = now - flow->started, us = ns / 1000;
+	__u32 class = flow->status / 100;
+
+	if (!(flow->flags & SHUNT_F_MEASURED))
+		return;
+	flow->flags &= ~(SHUNT_F_MEASURED | SHUNT_F_WAITING);
+	latency_record(flow->series, SHUNT_LATENCY_TOTAL, ns);
+	if (!count)
+		return;
+	if (class == 5)
+		count->errors++;
+	keep(class);
+	if (class > 5)
+		class = 0;
+	count->status[class]++;
+	count->latency_count++;
+	count->latency_sum_ns += ns;
+	count->latency_sumsq_us2 += us * us;
+}
+
+/* The connection ends with its request unanswered, or answered in part. */
+static __always_inline void answer_aborted(struct shunt_flow *flow)
+{
+	struct shunt_count *count = series_count(flow->series);
+
+	if (!(flow->flags & SHUNT_F_MEASURED))
+		return;
+	flow->flags &= ~(SHUNT_F_MEASURED | SHUNT_F_WAITING);
+	if (count) {
+		count->aborted++;
+		count->errors++;
+	}
+}
+
+#endif

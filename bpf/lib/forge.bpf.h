@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Packets that we make. There is no skb to allocate in a BPF program: a packet at hand is cut or stretched to size and gets new headers.
+ *
+ * The checksum must come out right whether the skb is CHECKSUM_PARTIAL (the common case on veth: the field holds only the pseudo header's sum and the
+ * rest is added on the way out) or not. So the field starts as one's-complement zero, 0xffff, and bpf_l4_csum_replace() adds first the pseudo header,
+ * which both kinds take, then the data, which a partial one ignores.
+ */
+#ifndef SHUNT_FORGE_BPF_H
+#define SHUNT_FORGE_BPF_H
+
+#include "lib/csum.bpf.h"
+#include "lib/packet.bpf.h"
+#include "lib/count.bpf.h"
+
+#define CSUM_CHUNK 512 /* bpf_csum_diff() takes no more before Linux 6.13 */
+#define SEGMENT_MAX 1460
+
+static __always_inline void put_be32(__u8 *at, __u32 value)
+{
+	at[0] = value >> 24;
+	at[1] = value >> 16;
+	at[2] = value >> 8;
+	at[3] = value;
+}
+
+/* Begins a packet in the work area: addresses and ports, everything else 0. */
+static __always_inline void forge_to_client(struct work *w, __u8 flags)
+{
+	struct forge *f = &w->forge;
+
+	f->saddr = w->key.frontend;
+	f->daddr = w->key.client;
+	f->sport = w->key.fport;
+	f->dport = w->key.cport;
+	f->flags = flags;
+	f->family = w->p.family;
+	f->window = 0;
+	f->len = 0;
+	f->sum = 0;
+	f->options_len = 0;
+}
+
+static __always_inline void forge_to_pod(struct work *w, const struct shunt_leg *leg, __u8 flags)
+{
+	struct forge *f = &w->forge;
+
+	f->saddr = w->key.client;
+	f->daddr = leg->pod;
+	f->sport = leg->lport;
+	f->dport = leg->pport;
+	f->flags = flags;
+	f->family = w->p.family;
+	f->window = 0;
+	f->len = 0;
+	f->sum = 0;
+	f->options_len = 0;
+}
+
+/* RFC 7323 appendix A: NOP NOP TS. */
+static __always_inline void forge_tstamp(struct work *w, __u32 tsval, __u32 tsecr)
+{
+	__u8 *o = w->forge.options;
+
+	o[0] = 1;
+	o[1] = 1;
+	o[2] = 8;
+	o[3] = 10;
+	put_be32(o + 4, tsval);
+	put_be32(o + 8, tsecr);
+	w->forge.options_len = 12;
+}
+
+/* Cuts or stretches the skb to headers and payload. */
+static __always_inline int forge_resize(struct __sk_buff *skb, const struct work *w)
+{
+	return bpf_skb_change_tail(skb, ETH_HLEN + ip_len(w->forge.family) + TCP_LEN + w->forge.options_len + w->forge.len, 0);
+}
+
+static __always_inline void forge_ip(struct forge *f, __u32 tcp_len)
+{
+	if (f->family == SHUNT_V6) {
+		struct ipv6hdr *ip = (void *)f->ip;
+
+		__builtin_memset(f->ip, 0, sizeof(f->ip));
+		ip->version = 6;
+		ip->payload_len = bpf_htons(tcp_len + f->len);
+		ip->nexthdr = IPPROTO_TCP;
+		ip->hop_limit = 64;
+		__builtin_memcpy(&ip->saddr, f->saddr.ip, 16);
+		__builtin_memcpy(&ip->daddr, f->daddr.ip, 16);
+	} else {
+		struct iphdr *ip = (void *)(f->ip + IPV6_LEN - IPV4_LEN);
+
+		__builtin_memset(f->ip, 0, sizeof(f->ip));
+		ip->version = 4;
+		ip->ihl = 5;
+		ip->tot_len = bpf_htons(IPV4_LEN + tcp_len + f->len);
+		ip->frag_off = bpf_htons(0x4000); /* DF */
+		ip->ttl = 64;
+		ip->protocol = IPPROTO_TCP;
+		ip->saddr = addr_word(&f->saddr, 3);
+		ip->daddr = addr_word(&f->daddr, 3);
+		ip->check = ~csum_fold16(bpf_csum_diff(NULL, 0, (__be32 *)ip, IPV4_LEN, 0));
+	}
+}
+
+/* Writes the headers over a skb that has its size and payload. */
+__noinline int forge_headers(struct __sk_buff *skb, struct work *w)
+{
+	struct forge *f;
+	__u32 tcp_len;
+	__wsum sum, pseudo;
+	__u32 check;
+	int err;
+
+	if (!w)
+		return -1;
+	f = &w->forge;
+	tcp_len = TCP_LEN + f->options_len;
+	keep(tcp_len);
+	if (tcp_len < TCP_LEN || tcp_len > TCP_LEN + TCP_OPTIONS_MAX)
+		return -1;
+	forge_ip(f, tcp_len);
+	f->tcp.source = f->sport;
+	f->tcp.dest = f->dport;
+	f->tcp.seq = bpf_htonl(f->seq);
+	f->tcp.ack_seq = bpf_htonl(f->ack);
+	((__u8 *)&f->tcp)[12] = tcp_len << 2;
+	((__u8 *)&f->tcp)[13] = f->flags;
+	f->tcp.window = bpf_htons(f->window);
+	f->tcp.check = 0;
+	f->tcp.urg_ptr = 0;
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)&f->tcp, tcp_len & ~3u, f->sum);
+	f->tcp.check = 0xffff;
+	pseudo = csum_pseudo(&f->saddr, &f->daddr, tcp_len + f->len, f->family);
+	if (f->family == SHUNT_V6) {
+		check = ETH_HLEN + IPV6_LEN + TCP_CHECK_OFFSET;
+		err = bpf_skb_store_bytes(skb, ETH_HLEN, f->ip, IPV6_LEN + tcp_len, BPF_F_INVALIDATE_HASH);
+	} else {
+		check = ETH_HLEN + IPV4_LEN + TCP_CHECK_OFFSET;
+		err = bpf_skb_store_bytes(skb, ETH_HLEN, f->ip + IPV6_LEN - IPV4_LEN, IPV4_LEN + tcp_len, BPF_F_INVALIDATE_HASH);
+	}
+	if (err)
+		return err;
+	err = bpf_l4_csum_replace(skb, check, 0, pseudo, BPF_F_PSEUDO_HDR);
+	return err ? err : bpf_l4_csum_replace(skb, check, 0, sum, 0);
+}
+
+/* A packet without payload. */
+static __always_inline int forge_bare(struct __sk_buff *skb, struct work *w)
+{
+	if (forge_resize(skb, w) || forge_headers(skb, w)) {
+		reason_count(SHUNT_R_INTERNAL);
+		return -1;
+	}
+	return 0;
+}
+
+/* One's-complement sum of held bytes [at, at + len). */
+static __always_inline __wsum hold_sum(const struct shunt_hold *hold, __u32 at, __u32 len)
+{
+	__u32 tail = len & 3, whole = len & ~3u;
+	__wsum sum = 0;
+
+	for (int i = 0; i < (SEGMENT_MAX + CSUM_CHUNK - 1) / CSUM_CHUNK; i++) {
+		__u32 n = whole > CSUM_CHUNK ? CSUM_CHUNK : whole;
+
+		keep(n);
+		keep(at);
+		if (n == 0 || n > CSUM_CHUNK || at > SHUNT_HOLD_SIZE)
+			break;
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)(hold->data + at), n & ~3u, sum);
+		at += n;
+		whole -= n;
+	}
+	keep(at);
+	if (tail && at <= SHUNT_HOLD_SIZE)
+		sum = csum_plus(sum, *(const __u32 *)(hold->data + at) & bpf_htonl(~0u << (32 - 8 * tail)));
+	return sum;
+}
+
+/* A packet with held bytes [at, at + len), len up to SEGMENT_MAX; the work area has the headers. */
+__noinline int forge_segment(struct __sk_buff *skb, struct work *w, struct shunt_hold *hold, __u32 at, __u32 len)
+{
+	__u32 payload;
+
+	if (!w || !hold)
+		return -1;
+	keep(at);
+	keep(len);
+	if (len == 0 || len > SEGMENT_MAX || at > SHUNT_HOLD_SIZE)
+		return -1;
+	w->forge.len = len;
+	payload = ETH_HLEN + ip_len(w->forge.family) + TCP_LEN + w->forge.options_len;
+	if (forge_resize(skb, w) || bpf_skb_store_bytes(skb, payload, hold->data + at, len, 0)) {
+		reason_count(SHUNT_R_INTERNAL);
+		return -1;
+	}
+	w->forge.sum = hold_sum(hold, at, len);
+	if (forge_headers(skb, w)) {
+		reason_count(SHUNT_R_INTERNAL);
+		return -1;
+	}
+	return 0;
+}
+
+/* ---- where a made packet goes ----------------------------------------------------------------------------------------------------------- */
+
+static __always_inline void swap_macs(struct __sk_buff *skb)
+{
+	__u8 from[12], to[12];
+
+	if (bpf_skb_load_bytes(skb, 0, from, sizeof(from)))
+		return;
+	__builtin_memcpy(to, from + 6, 6);
+	__builtin_memcpy(to + 6, from, 6);
+	bpf_skb_store_bytes(skb, 0, to, sizeof(to), 0);
+}
+
+/* To the client. At its egress the packet is on its way already; at its ingress it turns round. */
+static __always_inline int send_to_client(struct __sk_buff *skb, const struct work *w)
+{
+	if (!w->to_pod)
+		return PASS;
+	swap_macs(skb);
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+/*
+ * To a pod, through the host's stack as if it came from the client, so that routing and conntrack see a whole connection. More than one packet, or
+ * one from the egress side, goes round through the interface's ingress with a mark that shunt_from_client knows.
+ */
+static __always_inline int send_to_pod(struct __sk_buff *skb, const struct work *w, bool round)
+{
+	if (w->to_pod && !round)
+		return PASS;
+	skb->mark = SHUNT_MARK;
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
+/* The same for a copy; the skb stays with us. At the egress side the caller has swapped the MACs. */
+static __always_inline void send_copy_to_pod(struct __sk_buff *skb)
+{
+	skb->mark = SHUNT_MARK;
+	if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
+		reason_count(SHUNT_R_INTERNAL);
+	skb->mark = 0;
+}
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Legs: a flow's connections to pods.
+ *
+ * A leg's SYN carries the sequence number before the request's first byte, so the client's sequence space is kept on a new leg (cdelta 0). When the
+ * flow comes back to a leg after other requests went elsewhere, the bytes in between never were on it: cdelta grows by them.
+ *
+ *     client's bytes    ├─ request 1 ─┼─ request 2 ─┼─ request 3 ─┤
+ *     leg 0 (v1)        ├─ request 1 ─┼─ request 3 ─┤               cdelta = length of request 2
+ *     leg 1 (v2)                      ├─ request 2 ─┤
+ *
+ * A leg uses the client's own port while that tuple is free. The client may have a connection of its own to the pod, or the pod may remember the
+ * tuple; then the leg takes another port, which is translated both ways.
+ */
+#ifndef SHUNT_LEG_BPF_H
+#define SHUNT_LEG_BPF_H
+
+#include "lib/cookie.bpf.h"
+
+#define LEG(flow, index) (&(flow)->leg[(index) & (SHUNT_LEGS - 1)])
+#define LEG_PORT_TRIES 8
+#define LEG_TRIES 12     /* other ports after challenge ACKs, for one leg */
+#define EMIT_SEGMENTS 9  /* a full hold in segments of the smallest MSS class */
+_Static_assert((SHUNT_LEGS & (SHUNT_LEGS - 1)) == 0, "leg indices are masked");
+_Static_assert(EMIT_SEGMENTS * 512 > SHUNT_HOLD_SIZE, "a full hold can be sent");
+
+static __always_inline void leg_key(struct work *w, const struct shunt_leg *leg, __be16 lport)
+{
+	w->leg_key.client = w->key.client;
+	w->leg_key.pod = leg->pod;
+	w->leg_key.lport = lport;
+	w->leg_key.pport = leg->pport;
+}
+
+static __always_inline bool leg_try_port(struct work *w, struct shunt_leg *leg, __be16 lport)
+{
+	struct shunt_leg_owner *owner;
+
+	leg_key(w, leg, lport);
+	if (bpf_map_lookup_elem(&shunt_direct, &w->leg_key))
+		return false;
+	if (bpf_map_update_elem(&shunt_leg, &w->leg_key, &w->owner, BPF_NOEXIST)) {
+		/* Left by an earlier leg of this very tuple: ours. */
+		owner = bpf_map_lookup_elem(&shunt_leg, &w->leg_key);
+		if (!owner || owner->cport != w->key.cport || owner->fport != w->key.fport || lport != w->key.cport ||
+		    !addr_equal(&owner->frontend, &w->key.frontend) || bpf_map_update_elem(&shunt_leg, &w->leg_key, &w->owner, BPF_ANY))
+			return false;
+	}
+	leg->lport = lport;
+	return true;
+}
+
+static __always_inline void leg_forget_port(struct work *w, struct shunt_leg *leg)
+{
+	struct shunt_leg_owner *owner;
+
+	if (!leg->lport)
+		return;
+	leg_key(w, leg, leg->lport);
+	owner = bpf_map_lookup_elem(&shunt_leg, &w->leg_key);
+	if (owner && owner->cport == w->key.cport && owner->fport == w->key.fport)
+		bpf_map_delete_elem(&shunt_leg, &w->leg_key);
+	leg->lport = 0;
+}
+
+/* Finds a port for the leg: the client's own, or (other != 0, or that is taken) a random one. 0, or -1: none found. */
+__noinline int leg_claim_port(struct work *w, struct shunt_flow *flow, __u32 index, __u32 other)
+{
+	struct shunt_leg *leg;
+
+	if (!w || !flow)
+		return -1;
+	leg = LEG(flow, index);
+	leg_forget_port(w, leg);
+	__builtin_memset(&w->owner, 0, sizeof(w->owner));
+	w->owner.frontend = w->key.frontend;
+	w->owner.fport = w->key.fport;
+	w->owner.cport = w->key.cport;
+	w->owner.owner = SHUNT_OWNER_FLOW;
+	w->owner.leg = index;
+	if (!other && leg_try_port(w, leg, w->key.cport))
+		return 0;
+	reason_count(SHUNT_R_LEG_PORT);
+	for (int i = 0; i < LEG_PORT_TRIES; i++) {
+		if (leg_try_port(w, leg, bpf_htons(1024 + bpf_get_prandom_u32() % 64000)))
+			return 0;
+	}
+	return -1;
+}
+
+/* Makes the leg's SYN of the packet at hand: the client's options, the client's address. */
+__noinline int leg_syn(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 index)
+{
+	struct shunt_leg *leg;
+
+	if (!w || !flow)
+		return -1;
+	leg = LEG(flow, index);
+	forge_to_pod(w, leg, TCP_SYN);
+	w->forge.seq = leg->acked - 1;
+	w->forge.window = 64240;
+	options_syn(w, flow->mss, flow->flags & SHUNT_F_SACK, flow->flags & SHUNT_F_TSTAMP, flow->wscale, flow->ts_client, 0);
+	return forge_bare(skb, w);
+}
+
+/* A place for another leg: unused, dead, or the one after the current. */
+static __always_inline __u32 leg_place(struct shunt_flow *flow)
+{
+	__u32 place = flow->current + 1;
+
+	for (__u32 i = 0; i < SHUNT_LEGS; i++)
+		if (flow->leg[i].state == SHUNT_LEG_NONE || flow->leg[i].state == SHUNT_LEG_DEAD)
+			place = i;
+	return place & (SHUNT_LEGS - 1);
+}
+
+/* The open leg to a version, or SHUNT_LEGS. */
+static __always_inline __u32 leg_find(const struct shunt_flow *flow, __u16 series)
+{
+	__u32 found = SHUNT_LEGS;
+
+	for (__u32 i = 0; i < SHUNT_LEGS; i++)
+		if (flow->leg[i].state == SHUNT_LEG_OPEN && flow->leg[i].series == series)
+			found = i;
+	return found;
+}
+
+/* A bare packet to a leg's pod at its present place; the skb is lost, a copy is sent. Ingress side only. */
+__noinline int leg_tell(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 index, __u32 flags)
+{
+	struct shunt_leg *leg;
+
+	if (!w || !flow)
+		return -1;
+	leg = LEG(flow, index);
+	forge_to_pod(w, leg, flags);
+	w->forge.seq = leg->cnext;
+	w->forge.ack = leg->pnext;
+	w->forge.window = flow->window;
+	if (flow->flags & SHUNT_F_TSTAMP)
+		forge_tstamp(w, flow->ts_client, leg->tslast);
+	if (forge_bare(skb, w))
+		return -1;
+	send_copy_to_pod(skb);
+	return 0;
+}
+
+/* Resets every leg but `except` (SHUNT_LEGS: all). The skb is lost. */
+__noinline int legs_reset(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 except)
+{
+	if (!w || !flow)
+		return -1;
+	for (__u32 i = 0; i < SHUNT_LEGS; i++) {
+		struct shunt_leg *leg = &flow->leg[i];
+
+		if (i == except || (leg->state != SHUNT_LEG_OPEN && leg->state != SHUNT_LEG_OPENING))
+			continue;
+		leg_tell(skb, w, flow, i, TCP_RST | TCP_ACK);
+		leg->state = SHUNT_LEG_DEAD;
+	}
+	return 0;
+}
+
+/* Is a leg other than the current one open? */
+static __always_inline bool legs_idle(const struct shunt_flow *flow)
+{
+	bool idle = false;
+
+	for (__u32 i = 0; i < SHUNT_LEGS; i++)
+		idle |= i != flow->current && flow->leg[i].state == SHUNT_LEG_OPEN;
+	return idle;
+}
+
+/*
+ * Opens a leg to the chosen pod for the request that begins at `start` (C), with the packet at hand as its SYN. Ingress side: before it, the pod of
+ * the current leg is told that the client has its answer.
+ */
+__noinline int leg_open(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start)
+{
+	struct shunt_leg *leg;
+	__u32 index;
+
+	if (!w || !flow)
+		return DROP;
+	index = leg_place(flow);
+	leg = LEG(flow, index);
+	if (leg->state == SHUNT_LEG_OPEN) {
+		reason_count(SHUNT_R_LEG_EVICTED);
+		leg_tell(skb, w, flow, index, TCP_RST | TCP_ACK);
+	}
+	leg_forget_port(w, leg);
+	__builtin_memset(leg, 0, sizeof(*leg));
+	leg->pod = w->choice.addr;
+	leg->pport = w->choice.port;
+	leg->version = w->choice.served;
+	leg->series = w->choice.series;
+	leg->state = SHUNT_LEG_OPENING;
+	leg->acked = start;
+	flow->current = index;
+	flow->state = SHUNT_FLOW_OPENING;
+	flow->tries = 0;
+	reason_count(SHUNT_R_LEG_OPEN);
+	if (leg_claim_port(w, flow, index, 0) || leg_syn(skb, w, flow, index))
+		return DROP;
+	return send_to_pod(skb, w, false);
+}
+
+/*
+ * Sends what the hold has for the current leg and the pod has not acknowledged, in segments. With the first one of a leg this completes the handshake.
+ * At the egress side the packet's MACs are swapped here.
+ */
+__noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	struct shunt_hold *hold;
+	struct shunt_leg *leg;
+	__u32 at, end, mss;
+
+	if (!w || !flow)
+		return DROP;
+	leg = LEG(flow, flow->current);
+	hold = hold_of(w, flow);
+	if (!hold)
+		return DROP;
+	at = seq_after(leg->acked, flow->hold_seq) ? leg->acked - flow->hold_seq : 0;
+	end = hold_sent_end(flow) - flow->hold_seq;
+	if (at >= end || end > SHUNT_HOLD_SIZE)
+		return DROP;
+	forge_to_pod(w, leg, TCP_ACK | TCP_PSH);
+	w->forge.window = flow->window;
+	w->forge.ack = flow->snext - leg->sdelta;
+	mss = flow->mss < SEGMENT_MAX ? flow->mss : SEGMENT_MAX;
+	if (flow->flags & SHUNT_F_TSTAMP) {
+		forge_tstamp(w, flow->ts_client, leg->tslast);
+		mss -= 12;
+	}
+	reason_count(SHUNT_R_HOLD_SENT);
+	if (!w->to_pod)
+		swap_macs(skb);
+	for (int i = 0; i < EMIT_SEGMENTS; i++) {
+		__u32 n = end - at;
+
+		if (n > mss)
+			n = mss;
+		w->forge.seq = flow->hold_seq + at - leg->cdelta;
+		if (forge_segment(skb, w, hold, at, n))
+			return DROP;
+		at += n;
+		if (at >= end)
+			return send_to_pod(skb, w, i > 0);
+		send_copy_to_pod(skb);
+	}
+	return DROP;
+}
+
+/* The end of a flow: its entries go, its ISN is remembered against late ACKs. */
+__noinline int flow_end(struct work *w, struct shunt_flow *flow)
+{
+	__u32 isn;
+
+	if (!w || !flow)
+		return 0;
+	answer_aborted(flow);
+	for (__u32 i = 0; i < SHUNT_LEGS; i++)
+		leg_forget_port(w, &flow->leg[i]);
+	hold_free(w, flow);
+	isn = flow->isn;
+	bpf_map_update_elem(&shunt_closed, &w->key, &isn, BPF_ANY);
+	bpf_map_delete_elem(&shunt_flow, &w->key);
+	reason_count(SHUNT_R_FLOW_END);
+	return 0;
+}
+
+#endif

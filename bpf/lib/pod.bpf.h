@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Packets from pods that are not simply translated: a leg's handshake, an idle leg's strays. */
+#ifndef SHUNT_POD_BPF_H
+#define SHUNT_POD_BPF_H
+
+#include "lib/answer.bpf.h"
+#include "lib/leg.bpf.h"
+
+/* The pod's SYN-ACK: the leg's deltas are known now, and the held request goes out. */
+static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
+{
+	__u32 now = tstamp_now();
+
+	if (w->p.ack != leg->acked || options_parse(skb, w))
+		return DROP;
+	if (seq_before(now, flow->ts_sent))
+		now = flow->ts_sent;
+	leg->tslast = w->options.tsval;
+	leg->tsdelta = now - w->options.tsval;
+	leg->wscale = w->options.wscale == NO_WSCALE ? 0 : w->options.wscale;
+	leg->sdelta = flow->snext - (w->p.seq + 1);
+	leg->pnext = w->p.seq + 1;
+	leg->cdelta = 0;
+	leg->state = SHUNT_LEG_OPEN;
+	flow->state = SHUNT_FLOW_BOUND;
+	return emit(skb, w, flow);
+}
+
+/* The pod answers our SYN with an ACK: it remembers the tuple (RFC 5961 section 4). Another port, at once; never a reset, it may not be ours to end. */
+static __always_inline int leg_challenged(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	reason_count(SHUNT_R_LEG_CHALLENGED);
+	if (flow->tries++ >= LEG_TRIES || leg_claim_port(w, flow, flow->current, 1) || leg_syn(skb, w, flow, flow->current))
+		return DROP;
+	swap_macs(skb);
+	return send_to_pod(skb, w, true);
+}
+
+static __always_inline int leg_refused(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
+{
+	int err;
+
+	if (!(w->p.flags & TCP_ACK) || w->p.ack != leg->acked)
+		return DROP;
+	reason_count(SHUNT_R_LEG_REFUSED);
+	forge_to_client(w, TCP_RST | TCP_ACK);
+	w->forge.seq = flow->snext;
+	w->forge.ack = flow->hold_seq;
+	err = forge_bare(skb, w);
+	flow_end(w, flow);
+	return err ? DROP : PASS;
+}
+
+/*
+ * A packet of a leg that the flow does not use now. Data is old and gets its ACK; a FIN (the pod's idle timer) ends the leg with a reset, so that the
+ * pod need not wait; nothing reaches the client.
+ */
+static __always_inline int leg_idle(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
+{
+	bool fin = w->p.flags & TCP_FIN;
+
+	reason_count(SHUNT_R_IDLE_ANSWERED);
+	if (w->p.flags & TCP_RST) {
+		leg->state = SHUNT_LEG_DEAD;
+		return DROP;
+	}
+	/* A bare ACK wants no answer, but a keep-alive probe, which repeats the byte before, does. */
+	if (!w->p.len && !fin && !seq_before(w->p.seq, leg->pnext))
+		return DROP;
+	forge_to_pod(w, leg, fin ? TCP_RST | TCP_ACK : TCP_ACK);
+	w->forge.seq = leg->cnext;
+	w->forge.ack = leg->pnext;
+	w->forge.window = flow->window;
+	if (flow->flags & SHUNT_F_TSTAMP)
+		forge_tstamp(w, flow->ts_client, leg->tslast);
+	if (fin)
+		leg->state = SHUNT_LEG_DEAD;
+	if (forge_bare(skb, w))
+		return DROP;
+	swap_macs(skb);
+	return send_to_pod(skb, w, true);
+}
+
+/* A packet of leg w->leg that is not on the established path. */
+__noinline int pod_slow(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	struct shunt_leg *leg;
+
+	if (!w || !flow)
+		return DROP;
+	leg = LEG(flow, w->leg);
+	if (w->leg != flow->current || flow->state == SHUNT_FLOW_HEAD)
+		return leg->state == SHUNT_LEG_OPEN ? leg_idle(skb, w, flow, leg) : DROP;
+	if (flow->state == SHUNT_FLOW_OPENING) {
+		if ((w->p.flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+			return leg_opened(skb, w, flow, leg);
+		if (w->p.flags & TCP_RST)
+			return leg_refused(skb, w, flow, leg);
+		return w->p.flags & TCP_ACK ? leg_challenged(skb, w, flow) : DROP;
+	}
+	/* Bound, and a SYN-ACK again: our ACK was lost, and what it carried. */
+	if (flow->hold && seq_before(leg->acked, hold_sent_end(flow)))
+		return emit(skb, w, flow);
+	return DROP;
+}
+
+#endif

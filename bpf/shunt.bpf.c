@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * A packet's fate, from the top.
+ *
+ *            client's interface, host side                              host's stack
+ *     client ──▶ ingress: shunt_from_client ──▶ routing, conntrack see client ──▶ pod ──▶ pod
+ *     client ◀── egress:  shunt_to_client   ◀── routing, conntrack see pod ──▶ client ◀── pod
+ *
+ * Request frontends: the client's SYN is answered here (cookie.bpf.h), its request is held until the head is whole (hold, client), the tables say which
+ * pod (choose), a connection to it is opened from the client's own address (leg), and from then on packets are translated (translate). Every later
+ * request on the connection is decided again; the answer is followed (answer) to know when that is possible.
+ * Connection frontends: decided at the SYN by client address, then translated.
+ * Everything else is not ours and leaves as it came.
+ */
+#include "maps.bpf.h"
+
+#include "lib/client.bpf.h"
+#include "lib/lock.bpf.h"
+#include "lib/pod.bpf.h"
+#include "lib/translate.bpf.h"
+
+static __always_inline struct work *work_area(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&shunt_work, &zero);
+}
+
+static __always_inline void key_from_client(struct work *w)
+{
+	w->key.client = w->p.saddr;
+	w->key.frontend = w->p.daddr;
+	w->key.cport = w->p.sport;
+	w->key.fport = w->p.dport;
+}
+
+/* ---- client ──▶ pod ------------------------------------------------------------------------------------------------------------------------ */
+
+static __always_inline void count_rx(const struct work *w, const struct shunt_leg *leg)
+{
+	struct shunt_count *count = w->p.len ? series_count(leg->series) : NULL;
+
+	if (count)
+		count->rx_bytes += w->p.len;
+}
+
+/* FIN or RST with idle legs: those are reset first, with copies; then the packet is made anew. Only when it has no payload to lose. */
+static __always_inline int close_all(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
+{
+	legs_reset(skb, w, flow, flow->current);
+	forge_to_pod(w, leg, w->p.flags);
+	w->forge.seq = w->p.seq - leg->cdelta;
+	w->forge.ack = w->p.ack - leg->sdelta;
+	w->forge.window = w->p.window;
+	if (flow->flags & SHUNT_F_TSTAMP)
+		forge_tstamp(w, flow->ts_client, leg->tslast);
+	return forge_bare(skb, w) ? DROP : send_to_pod(skb, w, true);
+}
+
+/* Follows the closing handshake; true: this packet is the flow's last. */
+static __always_inline bool client_closes(const struct work *w, struct shunt_flow *flow)
+{
+	if (w->p.flags & TCP_FIN) {
+		flow->flags |= SHUNT_F_CLIENT_FIN;
+		flow->client_fin = w->p.seq + w->p.len + 1;
+	}
+	if (flow->flags & SHUNT_F_POD_FIN && w->p.ack == flow->snext)
+		flow->flags |= SHUNT_F_POD_FIN_ACKED;
+	return w->p.flags & TCP_RST || (flow->flags & (SHUNT_F_POD_FIN_ACKED | SHUNT_F_CLIENT_FIN_ACKED)) == (SHUNT_F_POD_FIN_ACKED | SHUNT_F_CLIENT_FIN_ACKED);
+}
+
+static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	__u32 end = w->p.seq + w->p.len;
+	struct shunt_leg *leg;
+	int verdict;
+	bool last;
+
+	if (seq_after(w->p.ack, flow->sacked) && !seq_after(w->p.ack, flow->snext))
+		flow->sacked = w->p.ack;
+	flow->window = w->p.window;
+	if (flow->hold || (seq_after(end, flow->request_end) && w->p.len && !(flow->flags & SHUNT_F_PINNED))) {
+		verdict = client_turn(skb, w, flow);
+		if (verdict != GO_ON)
+			return verdict;
+	}
+	/* A FIN behind bytes that we hold comes again. */
+	if (w->p.flags & TCP_FIN && hold_waiting(flow))
+		return DROP;
+	leg = LEG(flow, flow->current);
+	last = client_closes(w, flow);
+	count_rx(w, leg);
+	if (unlikely(w->p.flags & (TCP_FIN | TCP_RST) && !w->p.len && legs_idle(flow)))
+		verdict = close_all(skb, w, flow, leg);
+	else
+		verdict = translate(skb, w, flow, leg, true);
+	if (unlikely(last))
+		flow_end(w, flow);
+	return verdict;
+}
+
+/* A packet of a flow, or one that may begin a flow; the flow is locked. */
+static __always_inline int client_locked(struct __sk_buff *skb, struct work *w)
+{
+	struct shunt_flow *flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+
+	if (unlikely(!flow || (flow->flags & SHUNT_F_PENDING && w->p.seq == flow->pending_isn + 1 && w->p.seq != flow->isn + 1))) {
+		if (flow && flow->kind == SHUNT_KIND_REQUEST) {
+			/* The port was used again: the new handshake, once proved, replaces what was. */
+			flow->flags &= ~SHUNT_F_PENDING;
+			reason_count(SHUNT_R_FLOW_REUSED);
+			flow_end(w, flow);
+		}
+		switch (cookie_accept(skb, w)) {
+		case 0:
+			break;
+		case -2:
+			return DROP;
+		default:
+			return reset_stranger(skb, w);
+		}
+		flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+		if (!flow)
+			return DROP;
+	}
+	flow->seen = bpf_ktime_get_coarse_ns();
+	if (likely(flow->state == SHUNT_FLOW_BOUND))
+		return client_bound(skb, w, flow);
+	return client_waiting(skb, w, flow);
+}
+
+/* No flow has this packet. */
+static __always_inline int client_stranger(struct __sk_buff *skb, struct work *w, bool *ret_locked_path)
+{
+	if (!frontend_find(w))
+		return direct_from_client(skb, w);
+	*ret_locked_path = true;
+	return GO_ON;
+}
+
+SEC("tc")
+int shunt_from_client(struct __sk_buff *skb)
+{
+	struct work *w = work_area();
+	struct shunt_lock *lock;
+	bool known, ours = false;
+	int verdict;
+
+	if (skb->mark == SHUNT_MARK) { /* ours, on its way round to a pod */
+		skb->mark = 0;
+		return PASS;
+	}
+	if (!w || !packet_parse(skb, &w->p))
+		return PASS;
+	w->to_pod = 1;
+	w->dry = 0;
+	key_from_client(w);
+	known = bpf_map_lookup_elem(&shunt_flow, &w->key) != NULL;
+	if (!known) {
+		verdict = client_stranger(skb, w, &ours);
+		if (!ours)
+			return verdict;
+	}
+	if ((w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		if (known && !frontend_find(w))
+			return DROP;
+		if (w->frontend.kind == SHUNT_KIND_REQUEST)
+			return cookie_answer(skb, w);
+	}
+	lock = lock_take(&w->key);
+	if (!lock)
+		return DROP;
+	verdict = GO_ON;
+	if ((w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		verdict = connection_begin(skb, w);
+	if (verdict == GO_ON)
+		verdict = client_locked(skb, w);
+	lock_release(lock);
+	return verdict;
+}
+
+/* ---- pod ──▶ client ------------------------------------------------------------------------------------------------------------------------ */
+
+static __always_inline bool pod_closes(const struct work *w, struct shunt_flow *flow, const struct shunt_leg *leg)
+{
+	if (w->p.flags & TCP_FIN)
+		flow->flags |= SHUNT_F_POD_FIN;
+	if (flow->flags & SHUNT_F_CLIENT_FIN && w->p.ack + leg->cdelta == flow->client_fin)
+		flow->flags |= SHUNT_F_CLIENT_FIN_ACKED;
+	return w->p.flags & TCP_RST || (flow->flags & (SHUNT_F_POD_FIN_ACKED | SHUNT_F_CLIENT_FIN_ACKED)) == (SHUNT_F_POD_FIN_ACKED | SHUNT_F_CLIENT_FIN_ACKED);
+}
+
+/* What the pod has acknowledged need not be held any more. */
+static __always_inline void hold_acknowledged(struct work *w, struct shunt_flow *flow, const struct shunt_leg *leg)
+{
+	if (seq_before(leg->acked, hold_sent_end(flow)) || flow->hold_answer)
+		return;
+	flow->flags &= ~SHUNT_F_ACKED;
+	if (!hold_waiting(flow))
+		hold_free(w, flow);
+}
+
+static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
+{
+	__u32 end = w->p.seq + w->p.len + (w->p.flags & TCP_FIN ? 1 : 0), ack = w->p.ack + leg->cdelta;
+	struct shunt_count *count;
+	__u64 now = 0;
+	int verdict;
+	bool last;
+
+	if (seq_after(ack, leg->acked))
+		leg->acked = ack;
+	if (unlikely(flow->hold))
+		hold_acknowledged(w, flow, leg);
+	if (w->p.len) {
+		if (flow->answer != SHUNT_ANSWER_IDLE || flow->flags & SHUNT_F_WAITING) {
+			now = bpf_ktime_get_ns();
+			answer_follow(skb, w, flow, w->p.seq + leg->sdelta, now);
+		}
+		count = series_count(leg->series);
+		if (count)
+			count->tx_bytes += w->p.len;
+	} else if (flow->kind == SHUNT_KIND_CONNECTION && flow->flags & SHUNT_F_WAITING && !(w->p.flags & TCP_RST)) {
+		answer_first_byte(flow, bpf_ktime_get_ns()); /* the SYN-ACK */
+	}
+	if (seq_after(end, leg->pnext) || (flow->kind == SHUNT_KIND_CONNECTION && w->p.flags & TCP_SYN)) {
+		if (w->p.flags & TCP_SYN)
+			end++;
+		leg->pnext = end;
+		flow->snext = end + leg->sdelta;
+	}
+	if (w->p.flags & TCP_FIN && flow->answer == SHUNT_ANSWER_CLOSE)
+		answer_complete(flow, bpf_ktime_get_ns());
+	last = pod_closes(w, flow, leg);
+	verdict = translate(skb, w, flow, leg, false);
+	if (unlikely(last))
+		flow_end(w, flow);
+	return verdict;
+}
+
+SEC("tc")
+int shunt_to_client(struct __sk_buff *skb)
+{
+	struct work *w = work_area();
+	struct shunt_leg_owner *owner;
+	struct shunt_flow *flow;
+	struct shunt_lock *lock;
+	struct shunt_leg *leg;
+	int verdict = PASS;
+
+	if (!w)
+		return PASS;
+	{
+		/* A packet that we send to a client from the other program comes by here while that one works: nothing of `w` may change for it. */
+		struct packet p;
+
+		if (!packet_parse(skb, &p))
+			return PASS;
+		struct shunt_leg_key key = { .client = p.daddr, .pod = p.saddr, .lport = p.dport, .pport = p.sport };
+
+		owner = bpf_map_lookup_elem(&shunt_leg, &key);
+		if (!owner && !direct_moved)
+			return PASS;
+		w->p = p;
+		w->leg_key = key;
+	}
+	w->to_pod = 0;
+	w->dry = 0;
+	if (!owner)
+		return direct_to_client(skb, w);
+	w->key.client = w->p.daddr;
+	w->key.frontend = owner->frontend;
+	w->key.cport = owner->cport;
+	w->key.fport = owner->fport;
+	w->leg = owner->leg & (SHUNT_LEGS - 1);
+	lock = lock_take(&w->key);
+	if (!lock)
+		return DROP;
+	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+	if (flow) {
+		leg = LEG(flow, w->leg);
+		/* A packet that is too late for its leg gets no further: the client knows nothing of this pod. */
+		verdict = DROP;
+		if (leg->lport == w->p.dport && leg->state != SHUNT_LEG_NONE) {
+			flow->seen = bpf_ktime_get_coarse_ns();
+			if (likely(flow->state == SHUNT_FLOW_BOUND && w->leg == flow->current && (!(w->p.flags & TCP_SYN) || flow->kind == SHUNT_KIND_CONNECTION)))
+				verdict = pod_bound(skb, w, flow, leg);
+			else
+				verdict = pod_slow(skb, w, flow);
+		}
+	}
+	lock_release(lock);
+	return verdict;
+}
+
+/* ---- explain ------------------------------------------------------------------------------------------------------------------------------- */
+
+/* For BPF_PROG_TEST_RUN: takes a packet with a request as a client would send it and puts in its place what the tables say (struct shunt_answer). */
+SEC("tc")
+int shunt_explain(struct __sk_buff *skb)
+{
+	struct work *w = work_area();
+	struct shunt_answer answer = {};
+	int chosen = 0;
+	__u32 len;
+
+	if (!w || !packet_parse(skb, &w->p))
+		return DROP;
+	w->dry = 1;
+	key_from_client(w);
+	choice_clear(w);
+	w->choice.refused = SHUNT_R_NO_TABLE + 1;
+	if (frontend_find(w)) {
+		choice_clear(w);
+		if (w->frontend.kind == SHUNT_KIND_CONNECTION || !w->p.len) {
+			chosen = choose_by_client(w);
+		} else {
+			len = answer_load(skb, w, 0, HTTP_HEAD_MAX);
+			if (request_scan(w, &w->buf, 0, len) == HTTP_COMPLETE)
+				chosen = choose_by_request(w, &w->buf, 0, len);
+			else
+				choice_refuse(w, SHUNT_R_NOT_HTTP);
+		}
+	}
+	answer.verdict = chosen ? 0 : w->choice.refused;
+	answer.route = w->choice.route;
+	answer.split = w->choice.split;
+	answer.version = w->choice.version;
+	answer.served = w->choice.served;
+	answer.pod = w->choice.pod;
+	answer.by = w->choice.by;
+	answer.id_from_client = w->choice.id_from_client;
+	answer.hash = w->choice.hash;
+	answer.side = w->side;
+	answer.id_len = w->id.len;
+	__builtin_memcpy(answer.id, w->id.b, sizeof(answer.id));
+	if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(answer), 0) || bpf_skb_store_bytes(skb, 0, &answer, sizeof(answer), 0))
+		return DROP;
+	return PASS;
+}
+
+char _license[] SEC("license") = "GPL";
