@@ -2,15 +2,15 @@
 """shunt itself, as a person would use it: `shunt run` on a folder in a topology's node, the other commands, and the pinned maps through bpftool."""
 
 import json
-import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
-from topology import FRONTEND, FRONTEND_PORT, run, wait_for
+from topology import FRONTEND, FRONTEND_PORT, TopologyError, run, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = ROOT / "deploy" / "samples" / "session-affinity"
@@ -58,6 +58,12 @@ class Folder:
         if not found:
             raise KeyError(f"no {kind} {name or ''} in {self.path}")
         return found
+
+    def status(self, name):
+        """The status that shunt writes beside an experiment's manifest; None before the first."""
+        for file in self.path.glob(f"*{name}*status*.yaml"):
+            return yaml.safe_load(file.read_text())["status"]
+        return None
 
     def get(self, kind, name=None):
         for _, documents in self.documents():
@@ -197,8 +203,11 @@ def client_words(url, *arguments, expect=TUTORIAL):
     return [sys.executable, CLIENT, url, "--expect", *expect, *[word for argument in arguments for word in str(argument).split()]]
 
 
-def start_newrelic(node, **sessions):
-    """Starts the endpoint of Metric user-engagement in a namespace; returns its URL."""
+def start_newrelic(node, port=0, **sessions):
+    """Starts the endpoint of Metric user-engagement in a namespace, with flowers_v1=10 for a session of 10 s; returns its URL."""
     words = [f"{version.replace('_', '-')}={seconds}" for version, seconds in sessions.items()]
-    process = node.start(sys.executable, NEWRELIC, *words, stdout=-1, text=True, env=dict(os.environ, PYTHONUNBUFFERED="1"))
-    return process.stdout.readline().removeprefix("listening on ").strip()
+    process = node.start(sys.executable, NEWRELIC, port, *words, stdout=subprocess.PIPE, text=True)
+    line = process.stdout.readline()
+    if not line.startswith("listening on "):
+        raise TopologyError(f"{NEWRELIC.name} did not start; it said {line!r}")
+    return line.removeprefix("listening on ").strip()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 """An endpoint shaped like New Relic's query API: what the tutorial's Metric `user-engagement` asks for the average session of a version.
 
-    newrelic.py VERSION=SECONDS...       prints "listening on http://127.0.0.1:PORT/newrelic" when it does
+    newrelic.py PORT VERSION=SECONDS...       PORT 0: any; prints "listening on http://127.0.0.1:PORT/newrelic" when it does
 
     GET /newrelic?nrql=SELECT average(duration) FROM Sessions WHERE version='flowers-v2' SINCE 10 sec ago        X-Query-Key: t0p-secret-api-key
     {"results": [{"sum": 15.0}]}
@@ -45,8 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main(arguments):
-    Handler.sessions = {version: float(seconds) for version, seconds in (argument.split("=") for argument in arguments)}
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Handler.sessions = {version: float(seconds) for version, seconds in (argument.split("=") for argument in arguments[1:])}
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", int(arguments[0])), Handler)
     print(f"listening on http://127.0.0.1:{server.server_port}/newrelic", flush=True)
     server.serve_forever()
 

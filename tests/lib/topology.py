@@ -62,13 +62,18 @@ def die_with_parent():
 
 
 def end_process(process, seconds=5.0):
+    """Ends a process of Namespace.start() and all that it started."""
+
+    def send(number):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
     if process.poll() is None:
-        process.terminate()
-        try:
+        send(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    send(signal.SIGKILL)
+    process.wait()
 
 
 class Namespace:
@@ -88,8 +93,9 @@ class Namespace:
         return run(*self.command(*words), **options)
 
     def start(self, *words, **options):
-        """Popen; the process is ended by close()."""
-        process = subprocess.Popen(self.command(*words), stdin=options.pop("stdin", subprocess.DEVNULL), preexec_fn=die_with_parent, **options)
+        """Popen in a session of its own, so that a Ctrl-C reaches us alone and we end things in their order; close() ends the process."""
+        process = subprocess.Popen(self.command(*words), stdin=options.pop("stdin", subprocess.DEVNULL), preexec_fn=die_with_parent,
+                                   start_new_session=True, **options)
         self.processes.append(process)
         return process
 

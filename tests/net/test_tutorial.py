@@ -4,11 +4,11 @@
 import threading
 
 import pytest
-import yaml
 
 from agent import TUTORIAL, client, file_of, frontend_url, start_newrelic
 from topology import wait_for
 
+EXPERIMENT = "session-affinity-exp"
 PATH = "/v1/models/flowers:predict"
 PROMOTED = ("=flowers-v2",)
 
@@ -52,15 +52,8 @@ def users(topology):
     made.thread.join()
 
 
-def status_of(folder, agent):
-    """The experiment's status file, written beside its manifest; None until there is one."""
-    files = [file for file in folder.path.iterdir() if "status" in file.name and not file.name.startswith(".")]
-    return yaml.safe_load(files[0].read_text())["status"] if files else None
-
-
-def stage(folder, agent):
-    status = status_of(folder, agent)
-    return status and status.get("stage")
+def stage(folder):
+    return (folder.status(EXPERIMENT) or {}).get("stage")
 
 
 def test_the_experiment_finds_its_winner_promotes_it_and_users_stay(topology, folder, make_agent, users, tmp_path):
@@ -68,12 +61,12 @@ def test_the_experiment_finds_its_winner_promotes_it_and_users_stay(topology, fo
     prepare(folder, start_newrelic(topology.node, flowers_v1=10, flowers_v2=15), marker=marker)
     agent = make_agent(arguments=("--task-user", "root")).start()
 
-    wait_for(lambda: (status_of(folder, agent) or {}).get("completedIterations", 0) >= 8, lambda: f"eighth iteration in:\n{agent.log}", 30)
+    wait_for(lambda: (folder.status(EXPERIMENT) or {}).get("completedIterations", 0) >= 8, lambda: f"eighth iteration in:\n{agent.log}", 30)
     before = users.take()
-    assert stage(folder, agent) == "Running"
-    wait_for(lambda: stage(folder, agent) == "Completed", lambda: f"completed experiment in:\n{agent.log}", 30)
+    assert stage(folder) == "Running"
+    wait_for(lambda: stage(folder) == "Completed", lambda: f"completed experiment in:\n{agent.log}", 30)
 
-    status = status_of(folder, agent)
+    status = folder.status(EXPERIMENT)
     assert status["completedIterations"] == 10
     assert status["versionRecommendedForPromotion"] == "flowers-v2"
     winner = status["analysis"]["winnerAssessment"]["data"]
@@ -92,7 +85,7 @@ def test_the_experiment_finds_its_winner_promotes_it_and_users_stay(topology, fo
     result = client(topology.client2, frontend_url(6, PATH), "--requests 200 --method POST --body {}", expect=PROMOTED)
     assert result["problems"] == [] and result["wrong"] == 0
 
-    described = agent.command("describe", "session-affinity-exp").stdout
+    described = agent.command("describe", EXPERIMENT).stdout
     assert "flowers-v2" in described and "Completed" in described
 
 
@@ -100,8 +93,8 @@ def test_no_winner_when_the_reward_does_not_improve(topology, folder, make_agent
     marker = topology.dir / "promoted-baseline"
     prepare(folder, start_newrelic(topology.node, flowers_v1=15, flowers_v2=10), iterations=3, marker=marker)
     agent = make_agent(arguments=("--task-user", "root")).start()
-    wait_for(lambda: stage(folder, agent) == "Completed", lambda: f"completed experiment in:\n{agent.log}", 30)
-    assert status_of(folder, agent)["versionRecommendedForPromotion"] == "flowers-v1"
+    wait_for(lambda: stage(folder) == "Completed", lambda: f"completed experiment in:\n{agent.log}", 30)
+    assert folder.status(EXPERIMENT)["versionRecommendedForPromotion"] == "flowers-v1"
     assert marker.read_text().strip().endswith("promote-v1.yaml")
 
 
@@ -114,8 +107,8 @@ def test_a_candidate_that_breaks_an_objective_does_not_win(topology, folder, mak
 
     folder.edit("Experiment", tighten)
     agent = make_agent(arguments=("--task-user", "root")).start()
-    wait_for(lambda: stage(folder, agent) == "Completed", lambda: f"completed experiment in:\n{agent.log}", 30)
-    status = status_of(folder, agent)
+    wait_for(lambda: stage(folder) == "Completed", lambda: f"completed experiment in:\n{agent.log}", 30)
+    status = folder.status(EXPERIMENT)
     assert status["analysis"]["winnerAssessment"]["data"]["winnerFound"] is False
     assert status["versionRecommendedForPromotion"] == "flowers-v1"
 
@@ -124,12 +117,12 @@ def test_a_completed_experiment_stays_completed_over_a_restart(topology, folder,
     marker = topology.dir / "promoted-once"
     prepare(folder, start_newrelic(topology.node, flowers_v1=10, flowers_v2=15), iterations=2, marker=marker)
     agent = make_agent(arguments=("--task-user", "root")).start()
-    wait_for(lambda: stage(folder, agent) == "Completed", lambda: f"completed experiment in:\n{agent.log}", 30)
+    wait_for(lambda: stage(folder) == "Completed", lambda: f"completed experiment in:\n{agent.log}", 30)
     agent.kill()
     agent.start()
     result = client(topology.client2, frontend_url(4, PATH), "--requests 100", expect=PROMOTED)
     assert result["wrong"] == result["errors"] == 0
-    assert stage(folder, agent) == "Completed"
+    assert stage(folder) == "Completed"
     assert len(marker.read_text().splitlines()) == 1, "the finish task ran once"
 
 
