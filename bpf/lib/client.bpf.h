@@ -458,7 +458,7 @@ static __always_inline int direct_from_client(struct __sk_buff *skb, struct work
 {
 	struct shunt_leg_owner *direct;
 
-	if (likely(!direct_moved && (w->p.flags & (TCP_SYN | TCP_ACK)) != TCP_SYN))
+	if (likely(!direct_moved && (w->p.flags & (TCP_SYN | TCP_FIN | TCP_RST)) == 0))
 		return PASS;
 	w->leg_key.client = w->p.saddr;
 	w->leg_key.pod = w->p.daddr;
@@ -466,9 +466,13 @@ static __always_inline int direct_from_client(struct __sk_buff *skb, struct work
 	w->leg_key.pport = w->p.dport;
 	if ((w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && direct_begin(w) == DROP)
 		return DROP;
-	if (!direct_moved)
-		return PASS;
 	direct = bpf_map_lookup_elem(&shunt_direct, &w->leg_key);
+	if (direct && direct->owner == SHUNT_OWNER_DIRECT) {
+		/* It ends; should the pod still know the tuple when a leg wants it, its challenge ACK will say so. */
+		if (w->p.flags & (TCP_FIN | TCP_RST))
+			bpf_map_delete_elem(&shunt_direct, &w->leg_key);
+		return PASS;
+	}
 	if (!direct || direct->owner != SHUNT_OWNER_TRANSLATED || direct->fport == w->p.sport)
 		return PASS;
 	return replace_port(skb, w, 0, w->p.sport, direct->fport);
