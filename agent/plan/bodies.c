@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What a VirtualService does with the traffic of a port: its versions, its splits, and the promotion that overrules both.
+ *
+ * The layout of a split decides who moves when a weight changes. The first destination (the baseline) comes last, behind the candidates:
+ *
+ *     0        w2        w2+w3                                  2^32
+ *     ├─ second ┼─ third ─┼─ first (baseline) ────────────────────┤
+ *
+ * With two destinations raising the candidate's weight moves its end up: it gains users and loses none (invariant 1). With more, that holds for the
+ * last candidate; raising an earlier one also moves users between it and those behind it, which one line of ranges cannot avoid.
+ *
+ * All splits of a route have one salt, so a user keeps the hash, and with it the pod of a version, when a rule comes or goes or a version is promoted.
+ */
+#include "plan/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shunt/hash.h"
+#include "util/cleanup.h"
+
+/* The entries that count: spec.http, or spec.tcp when there is no http. */
+struct entries {
+	const char *path;
+	const struct http_route *items;
+	size_t count;
+};
+
+static struct entries entries_of(const struct virtual_service *vs)
+{
+	if (vs->http_count)
+		return (struct entries){ "spec.http", vs->http, vs->http_count };
+	return (struct entries){ "spec.tcp", vs->tcp, vs->tcp_count };
+}
+
+static void route_name(const struct virtual_service *vs, char name[ROUTE_NAME_MAX + 1])
+{
+	snprintf(name, ROUTE_NAME_MAX + 1, "%s/%s", vs->meta.ns, vs->meta.name);
+}
+
+/* ---- versions --------------------------------------------------------------------------------------------------------------------------- */
+
+const char *version_name(const char *ns, const struct http_destination *destination, char buf[SHUNT_NAME_MAX * 2])
+{
+	struct host_name host;
+	int len;
+
+	if (destination->version[0])
+		len = snprintf(buf, SHUNT_NAME_MAX * 2, "%s", destination->version);
+	else if (destination->subset[0])
+		len = snprintf(buf, SHUNT_NAME_MAX * 2, "%s", destination->subset);
+	else if (host_parse(destination->host, ns, &host))
+		len = snprintf(buf, SHUNT_NAME_MAX * 2, "%s.%s", host.service, host.ns);
+	else
+		len = snprintf(buf, SHUNT_NAME_MAX * 2, "%s", destination->host);
+	return len < SHUNT_NAME_MAX * 2 ? buf : NULL;
+}
+
+static struct body_version *find_version(const struct body *body, const char *name)
+{
+	for (size_t i = 0; i < body->version_count; i++)
+		if (strcmp(body->versions[i].name, name) == 0)
+			return &body->versions[i];
+	return NULL;
+}
+
+/* The version's entry in the tables, with its rings; the fallback follows when the default split is known. */
+static int add_to_tables(struct planner *planner, struct body *body, struct body_version *version, const struct place *place, const char **ret_full)
+{
+	struct tables *t = planner->tables;
+	struct backend backend = { .ring = { SHUNT_NONE, SHUNT_NONE } };
+	struct tables_version *added;
+	char route[ROUTE_NAME_MAX + 1];
+	int series, r;
+
+	r = backend_get(planner, place, body->vs, version->destination, body->port, &backend, ret_full);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	route_name(body->vs, route);
+	series = series_get(t->series, route, version->name);
+	if (series < 0) {
+		*ret_full = "series (route and version names since the maps were made)";
+		return series;
+	}
+	added = TABLE_APPEND(planner, t->versions, t->version_count, SHUNT_VERSIONS, "versions", ret_full);
+	if (!added)
+		return planner->out_of_memory ? -ENOMEM : -ENOSPC;
+	added->value = (struct shunt_version){ .series = series, .fallback = SHUNT_NONE };
+	memcpy(added->value.ring, backend.ring, sizeof(backend.ring));
+	memcpy(added->pods, backend.pods, sizeof(backend.pods));
+	version->index = t->version_count - 1;
+	return 0;
+}
+
+static int add_version(struct planner *planner, struct body *body, const struct http_destination *destination, const struct place *place, const char **ret_full)
+{
+	struct body_version *version;
+	char name[SHUNT_NAME_MAX * 2];
+
+	if (!version_name(body->vs->meta.ns, destination, name)) {
+		note(planner, NOTE_ERROR, place, "the version's name is longer than %d bytes; shorten headers.response.set.version", SHUNT_NAME_MAX * 2 - 1);
+		return -ENAMETOOLONG;
+	}
+	version = find_version(body, name);
+	if (version) {
+		const struct http_destination *first = version->destination;
+
+		if (strcmp(first->host, destination->host) != 0 || strcmp(first->subset, destination->subset) != 0 || first->port != destination->port)
+			note(planner, NOTE_ERROR, place, "version '%s' names another destination (%s) than before (%s); the first one serves both. Give them two names", name,
+			     destination->host, first->host);
+		return 0;
+	}
+	version = ARRAY_APPEND(body->versions, body->version_count);
+	if (!version)
+		return -ENOMEM;
+	memcpy(version->name, name, sizeof(name));
+	version->destination = destination;
+	return add_to_tables(planner, body, version, place, ret_full);
+}
+
+static int add_versions(struct planner *planner, struct body *body, const char **ret_full)
+{
+	struct entries entries = entries_of(body->vs);
+
+	for (size_t e = 0; e < entries.count; e++) {
+		for (size_t d = 0; d < entries.items[e].destination_count; d++) {
+			struct place place = place_of_route(body->vs, entries.items[e].line, "%s[%zu].route[%zu]", entries.path, e, d);
+			int r = add_version(planner, body, &entries.items[e].destinations[d], &place, ret_full);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static uint16_t version_of(const struct body *body, const struct http_destination *destination)
+{
+	char name[SHUNT_NAME_MAX * 2];
+
+	return find_version(body, version_name(body->vs->meta.ns, destination, name))->index;
+}
+
+/* ---- splits ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* A byte that tells the two words apart, and the route's name. */
+static void route_salt(const struct planner *planner, const struct virtual_service *vs, __u64 salt[2])
+{
+	char name[ROUTE_NAME_MAX + 1];
+	size_t len;
+
+	route_name(vs, name);
+	len = strlen(name);
+	for (int i = 0; i < 2; i++) {
+		struct shunt_id id = { .len = len + 1 };
+
+		id.b[0] = i;
+		memcpy(id.b + 1, name, len);
+		salt[i] = shunt_siphash(planner->salt_key, &id);
+	}
+}
+
+/* A new split with the route's salt and no shares. */
+static struct shunt_split *add_split(struct planner *planner, const struct body *body, const char **ret_full)
+{
+	struct tables *t = planner->tables;
+	struct shunt_split *split = TABLE_APPEND(planner, t->splits, t->split_count, SHUNT_SPLITS, "splits", ret_full);
+
+	if (split)
+		route_salt(planner, body->vs, split->salt);
+	return split;
+}
+
+static void add_share(struct shunt_split *split, uint64_t cumulated, uint64_t sum, uint16_t version)
+{
+	split->share[split->shares++] = (struct shunt_share){
+		.end = (uint64_t)(((unsigned __int128)cumulated << 32) / sum), /* exactly 2^32 for the last: cumulated is the sum */
+		.version = version,
+	};
+}
+
+/* The split of an entry, to *ret_split. -E2BIG: it has more versions than a split takes (a note says so). */
+static int build_split(struct planner *planner, struct body *body, const struct http_route *entry, const struct place *place, uint32_t *ret_split,
+		       const char **ret_full)
+{
+	struct shunt_split *split;
+	uint64_t sum = 0, cumulated = 0;
+	size_t shares = 0;
+
+	for (size_t d = 0; d < entry->destination_count; d++) {
+		sum += entry->destinations[d].weight;
+		shares += entry->destinations[d].weight > 0;
+	}
+	if (shares > SHUNT_SHARES) {
+		note(planner, NOTE_ERROR, place, "%zu destinations with a weight, allowed are %d", shares, SHUNT_SHARES);
+		return -E2BIG;
+	}
+	split = add_split(planner, body, ret_full);
+	if (!split)
+		return planner->out_of_memory ? -ENOMEM : -ENOSPC;
+	if (sum == 0) {
+		note(planner, NOTE_ERROR, place, "all weights are 0; the first destination takes everything");
+		add_share(split, 1, 1, version_of(body, &entry->destinations[0]));
+	}
+	for (size_t d = 1; d <= entry->destination_count && sum; d++) {
+		const struct http_destination *destination = &entry->destinations[d % entry->destination_count]; /* the first one last */
+
+		cumulated += destination->weight;
+		if (destination->weight)
+			add_share(split, cumulated, sum, version_of(body, destination));
+	}
+	*ret_split = planner->tables->split_count - 1;
+	return 0;
+}
+
+static int build_whole_split(struct planner *planner, struct body *body, uint16_t version, uint32_t *ret_split, const char **ret_full)
+{
+	struct shunt_split *split = add_split(planner, body, ret_full);
+
+	if (!split)
+		return planner->out_of_memory ? -ENOMEM : -ENOSPC;
+	add_share(split, 1, 1, version);
+	*ret_split = planner->tables->split_count - 1;
+	return 0;
+}
+
+/* ---- entries ---------------------------------------------------------------------------------------------------------------------------- */
+
+static void note_unsupported(struct planner *planner, const struct http_route *entry, const struct place *place)
+{
+	for (size_t i = 0; i < entry->unsupported_count; i++)
+		note(planner, NOTE_WARNING, place, "%s is accepted, not done yet", entry->unsupported[i]);
+}
+
+/* Nobody is named by a default entry; its first destination with a weight is where users go whose own version has no pods. */
+static void set_fallback(struct planner *planner, struct body *body, const struct http_route *entry)
+{
+	const struct http_destination *first = entry->destinations;
+
+	for (size_t d = 0; d < entry->destination_count && first->weight == 0; d++)
+		if (entry->destinations[d].weight)
+			first = &entry->destinations[d];
+	for (size_t i = 0; i < body->version_count; i++) {
+		uint16_t index = body->versions[i].index, fallback = version_of(body, first);
+
+		planner->tables->versions[index].value.fallback = index == fallback ? SHUNT_NONE : fallback;
+	}
+}
+
+static const struct http_route *default_entry(const struct entries *entries)
+{
+	for (size_t e = 0; e < entries->count; e++)
+		if (rules_entry_is_default(&entries->items[e]))
+			return &entries->items[e];
+	return NULL;
+}
+
+static int plan_default(struct planner *planner, struct body *body, const struct entries *entries, const struct http_route *entry, const char **ret_full)
+{
+	size_t e = entry ? entry - entries->items : 0;
+	struct place place = place_of_route(body->vs, entries->items[e].line, "%s[%zu]", entries->path, e);
+	char name[SHUNT_NAME_MAX * 2];
+
+	if (entry)
+		return build_split(planner, body, entry, &place, &body->split, ret_full);
+	entry = &entries->items[0];
+	place = place_of_route(body->vs, 0, "%s", entries->path);
+	note(planner, NOTE_WARNING, &place, "no entry without match; users that no match names go to '%s' (Istio would answer 404). Add an entry without match",
+	     version_name(body->vs->meta.ns, &entry->destinations[0], name));
+	return build_whole_split(planner, body, version_of(body, &entry->destinations[0]), &body->split, ret_full);
+}
+
+/* Splits and rules of the entries before the default one; what comes behind it is unreachable. */
+static int plan_entries(struct planner *planner, struct body *body, const struct entries *entries, const struct http_route *last, const char **ret_full)
+{
+	for (size_t e = 0; e < entries->count; e++) {
+		const struct http_route *entry = &entries->items[e];
+		struct place place = place_of_route(body->vs, entry->line, "%s[%zu]", entries->path, e);
+		uint32_t split;
+		int r;
+
+		note_unsupported(planner, entry, &place);
+		if (last && entry > last)
+			note(planner, NOTE_WARNING, &place, "unreachable: %s[%td] takes everything and comes first", entries->path, last - entries->items);
+		if (last && entry >= last)
+			continue;
+		r = build_split(planner, body, entry, &place, &split, ret_full);
+		if (r < 0)
+			return r;
+		r = rules_add(planner, body, e, split);
+		if (r < 0)
+			return r;
+		if (r == 0)
+			planner->tables->split_count--; /* nobody is led there */
+	}
+	return 0;
+}
+
+/* ---- promotion -------------------------------------------------------------------------------------------------------------------------- */
+
+/* The version that an experiment has chosen for this route; NULL: none. */
+static const struct body_version *promoted_version(struct planner *planner, const struct body *body)
+{
+	struct place place = place_of_route(body->vs, 0, "%s", "");
+	char name[ROUTE_NAME_MAX + 1];
+
+	route_name(body->vs, name);
+	for (size_t i = 0; i < planner->promotion_count; i++) {
+		const struct promotion *promotion = &planner->promotions[i];
+		const struct body_version *version = find_version(body, promotion->version);
+
+		if (promotion->route ? strcmp(promotion->route, name) != 0 : !version)
+			continue;
+		if (promotion->route_hash && promotion->route_hash != body->vs->meta.hash) {
+			note(planner, NOTE_INFO, &place, "changed since experiment %s promoted '%s'; the promotion has ended, the rules as written hold", promotion->experiment,
+			     promotion->version);
+		} else if (!version) {
+			note(planner, NOTE_WARNING, &place, "experiment %s promoted '%s', which this route does not have; the rules as written hold", promotion->experiment,
+			     promotion->version);
+		} else {
+			note(planner, NOTE_INFO, &place, "experiment %s promoted '%s': it gets all traffic", promotion->experiment, promotion->version);
+			return version;
+		}
+	}
+	return NULL;
+}
+
+/* ---- the body --------------------------------------------------------------------------------------------------------------------------- */
+
+static int plan_steering(struct planner *planner, struct body *body, const char **ret_full)
+{
+	struct entries entries = entries_of(body->vs);
+	const struct http_route *last = default_entry(&entries);
+	const struct body_version *promoted;
+	int r;
+
+	r = add_versions(planner, body, ret_full);
+	if (r < 0)
+		return r;
+	set_fallback(planner, body, last ? last : &entries.items[0]);
+	rules_identity(planner, body);
+
+	promoted = promoted_version(planner, body);
+	if (promoted)
+		return build_whole_split(planner, body, promoted->index, &body->split, ret_full);
+	r = plan_default(planner, body, &entries, last, ret_full);
+	if (r < 0)
+		return r;
+	return plan_entries(planner, body, &entries, last, ret_full);
+}
+
+/* Can the route be planned at all? Notes say what cannot. */
+static bool check_route(struct planner *planner, const struct virtual_service *vs)
+{
+	struct place place = place_of_route(vs, 0, "%s", "");
+
+	if (strlen(vs->meta.ns) + 1 + strlen(vs->meta.name) > ROUTE_NAME_MAX) {
+		note(planner, NOTE_ERROR, &place, "'namespace/name' is longer than %d bytes; the route is left out. Shorten metadata.name", ROUTE_NAME_MAX);
+		return false;
+	}
+	for (size_t i = 0; i < vs->unsupported_count; i++)
+		note(planner, NOTE_WARNING, &place, "%s is accepted, not done yet", vs->unsupported[i]);
+	if (vs->http_count == 0 && vs->tcp_count == 0) {
+		note(planner, NOTE_ERROR, &place, "neither spec.http nor spec.tcp has an entry; the route is left out");
+		return false;
+	}
+	if (vs->http_count && vs->tcp_count)
+		note(planner, NOTE_ERROR, &place, "has spec.http and spec.tcp; spec.tcp is left out. Write two VirtualServices with their own frontends");
+	return true;
+}
+
+static int plan_body(struct planner *planner, struct body *body)
+{
+	struct tables *t = planner->tables;
+	size_t splits = t->split_count, versions = t->version_count, rings = t->ring_count, pods = t->pod_count, backends = planner->backend_count;
+	struct place place = place_of_route(body->vs, 0, "%s", "");
+	const char *full = NULL;
+	int r;
+
+	if (!check_route(planner, body->vs)) {
+		body->unusable = true;
+		return 0;
+	}
+	r = plan_steering(planner, body, &full);
+	if (r == 0 || r == -ENOMEM)
+		return r;
+	if (r == -ENOSPC)
+		note(planner, NOTE_ERROR, &place, "no more room for %s; the route is left out (its traffic passes untouched)", full);
+	else
+		note(planner, NOTE_ERROR, &place, "the route is left out (its traffic passes untouched)");
+	body->unusable = true;
+	t->split_count = splits;
+	t->version_count = versions;
+	t->ring_count = rings;
+	t->pod_count = pods;
+	planner->backend_count = backends;
+	return 0;
+}
+
+struct body *body_get(struct planner *planner, const struct virtual_service *vs, uint16_t port)
+{
+	struct body *body, **kept;
+
+	for (size_t i = 0; i < planner->body_count; i++)
+		if (planner->bodies[i]->vs == vs && planner->bodies[i]->port == port)
+			return planner->bodies[i];
+	body = calloc(1, sizeof(*body));
+	kept = body ? ARRAY_APPEND(planner->bodies, planner->body_count) : NULL;
+	if (!kept) {
+		free(body);
+		return NULL;
+	}
+	*kept = body;
+	body->vs = vs;
+	body->port = port;
+	body->kind = vs->http_count ? SHUNT_KIND_REQUEST : SHUNT_KIND_CONNECTION;
+	return plan_body(planner, body) < 0 ? NULL : body;
+}
+
+void body_free(struct body *body)
+{
+	free(body->versions);
+	free(body->rules);
+	free(body);
+}
+
+/* ---- versions without pods -------------------------------------------------------------------------------------------------------------- */
+
+static void check_version(struct planner *planner, const struct body *body, const struct body_version *version, int family)
+{
+	const struct tables_version *entry = &planner->tables->versions[version->index];
+	struct place place = place_of_route(body->vs, 0, "%s", "");
+	const char *ip = family == SHUNT_V4 ? "IPv4" : "IPv6";
+
+	if (entry->pods[family])
+		return;
+	if (entry->value.fallback != SHUNT_NONE && planner->tables->versions[entry->value.fallback].pods[family])
+		note(planner, NOTE_WARNING, &place, "version '%s' (%s) has no ready %s pod; '%s' serves its users on port %u until it has", version->name, version->destination->host, ip,
+		     planner->tables->series[planner->tables->versions[entry->value.fallback].value.series].version, body->port);
+	else
+		note(planner, NOTE_WARNING, &place, "version '%s' (%s) has no ready %s pod and nobody stands in; its users' connections to port %u are reset until it has", version->name,
+		     version->destination->host, ip, body->port);
+}
+
+void bodies_check_pods(struct planner *planner)
+{
+	for (size_t b = 0; b < planner->body_count; b++) {
+		const struct body *body = planner->bodies[b];
+
+		for (int family = 0; family < SHUNT_FAMILIES && !body->unusable; family++)
+			for (size_t i = 0; i < body->version_count && body->families[family]; i++)
+				check_version(planner, body, &body->versions[i], family);
+	}
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What the files of plan/ share. plan() runs once through them:
+ *
+ *     claims.c    which VirtualService claims which frontend for which hosts; who wins when two claim the same
+ *     bodies.c    what a VirtualService does on a frontend's port: versions, splits, promotion
+ *     rules.c     its part that looks at users: identity and rules
+ *     backends.c  the ready pods behind a Service's port, and their rings
+ *     series.c    the index that a (route, version) pair keeps
+ *     plan.c      puts them together, frontend by frontend
+ *     resolve.c   plan_resolve_versions()
+ *
+ * A table that is full rolls back what was begun: a route or frontend is in the tables whole or not at all.
+ */
+#ifndef SHUNT_PLAN_INTERNAL_H
+#define SHUNT_PLAN_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "plan/plan.h"
+
+/* Longest "namespace/name" of a route: it is hashed in one piece, with a byte in front, into the salts of its splits. */
+#define ROUTE_NAME_MAX (SHUNT_ID_MAX - 1)
+
+/* ---- notes ---- */
+
+/* Where a note points to. Filled by place_of(). */
+struct place {
+	const struct object_meta *meta;
+	const char *kind;
+	int line;      /* 0: that of the object */
+	char path[96]; /* "" when the whole object is meant */
+};
+
+__attribute__((format(printf, 4, 5))) struct place place_of(const struct object_meta *meta, const char *kind, int line, const char *path, ...);
+
+#define place_of_route(vs, line, ...) place_of(&(vs)->meta, "VirtualService", line, __VA_ARGS__)
+
+/* Appends a note. 0 or -ENOMEM. */
+__attribute__((format(printf, 5, 6))) int note_add(struct plan_note **notes, size_t *count, enum note_level level, const struct place *place,
+						   const char *format, ...);
+
+/* In a planner: running out of memory is remembered and ends the plan. */
+#define note(planner, level, place, ...)                                                                                            \
+	((planner)->out_of_memory |= note_add(&(planner)->tables->notes, &(planner)->tables->note_count, level, place, __VA_ARGS__) < 0)
+
+/* ---- growing arrays ---- */
+
+/* A new zeroed element at the end of the array that `items` points to (a pointer to a pointer); NULL when there is no memory. */
+void *array_append(void *items, size_t *count, size_t size);
+
+#define ARRAY_APPEND(items, count) ((__typeof__(items))array_append(&(items), &(count), sizeof(*(items))))
+
+/* ---- the planner ---- */
+
+/* "At this address and port, requests with this Host are mine." */
+struct claim {
+	struct shunt_frontend_key key;
+	const struct virtual_service *vs;
+	enum shunt_host_match match;
+	const char *host; /* as written, "*." cut off for a suffix; NULL for any */
+	bool dropped;     /* lost against an earlier one, or its route cannot be planned */
+};
+
+/* A destination's Service port and the rings of the pods behind it. */
+struct backend {
+	const struct service *service;
+	const struct service_port *port;
+	uint16_t ring[SHUNT_FAMILIES]; /* SHUNT_NONE: no ready pod */
+	uint16_t pods[SHUNT_FAMILIES];
+};
+
+/* A version within a body. */
+struct body_version {
+	char name[SHUNT_NAME_MAX * 2];
+	const struct http_destination *destination; /* the first that has the name */
+	uint16_t index;                             /* in tables->versions */
+};
+
+/* A rule before it has a route index. */
+struct body_rule {
+	size_t entry; /* spec.http[entry] */
+	uint8_t length;
+	uint8_t id[SHUNT_ID_MAX + 8];
+	uint32_t split;
+};
+
+/* A VirtualService on one port: all its frontends with that port, of either family and under any host, have this in common. */
+struct body {
+	const struct virtual_service *vs;
+	uint16_t port;
+	bool unusable; /* a note says why; its frontends stay untouched */
+	enum shunt_kind kind;
+	enum shunt_identity identity;
+	char identity_name[SHUNT_NAME_MAX + 1];
+	struct body_version *versions;
+	size_t version_count;
+	struct body_rule *rules;
+	size_t rule_count;
+	uint32_t split;
+	bool families[SHUNT_FAMILIES]; /* of its frontends */
+};
+
+/* Where an entry of tables->routes comes from; parallel to it. Frontends whose lists are equal share their routes. */
+struct route_source {
+	struct body *body;
+	const struct claim *claim;
+};
+
+struct planner {
+	const struct world *world;
+	const struct promotion *promotions;
+	size_t promotion_count;
+	__u64 salt_key[2];
+	struct tables *tables;
+	const struct virtual_service **routes; /* in the order that settles who is first: creation, then namespace/name */
+	size_t route_count;
+	struct claim *claims; /* in the order of routes */
+	size_t claim_count;
+	struct body **bodies;
+	size_t body_count;
+	struct backend *backends;
+	size_t backend_count;
+	struct route_source *sources;
+	size_t source_count;
+	bool out_of_memory;
+};
+
+/* Which of abi.h's tables is full, for the note of whoever rolls back; its elements are zeroed. NULL: no memory, or full (*ret_full is its name). */
+#define TABLE_APPEND(planner, items, count, max, name, ret_full) \
+	((__typeof__(items))table_append(planner, &(items), &(count), sizeof(*(items)), max, name, ret_full))
+void *table_append(struct planner *planner, void *items, size_t *count, size_t size, size_t max, const char *name, const char **ret_full);
+
+/* claims.c: fills planner->claims. 0 or -ENOMEM. */
+int claims_collect(struct planner *planner);
+
+/* claims.c: order in which a frontend's routes are looked at: exact hosts, then suffixes, longer ones first, then any. As strcmp() says it. */
+int claim_compare(const struct claim *a, const struct claim *b);
+bool claim_same_host(const struct claim *a, const struct claim *b);
+
+/* bodies.c: the body of a route on a port, planned when it is first asked for. NULL only when there is no memory. */
+struct body *body_get(struct planner *planner, const struct virtual_service *vs, uint16_t port);
+void body_free(struct body *body);
+
+/* bodies.c: notes about versions without ready pods, once all frontends are known. */
+void bodies_check_pods(struct planner *planner);
+
+/* rules.c: body->identity and identity_name. What cannot be used is noted, and the client address stands in. */
+void rules_identity(struct planner *planner, struct body *body);
+
+/* rules.c: the rules of spec.http[entry], which lead to `split`. The number of rules added, or -ENOMEM. */
+int rules_add(struct planner *planner, struct body *body, size_t entry, uint32_t split);
+
+/* rules.c: does the entry take every request? */
+bool rules_entry_is_default(const struct http_route *entry);
+
+/* backends.c: rings of the pods that a destination means on a frontend's port. 0; -ENOENT (a note says why); -ENOSPC and *ret_full; -ENOMEM. */
+int backend_get(struct planner *planner, const struct place *place, const struct virtual_service *vs, const struct http_destination *destination,
+		uint16_t frontend_port, struct backend *ret_backend, const char **ret_full);
+
+/* A destination's or host's Service by Istio's rules: "name" in `ns`, "name.ns", "name.ns.svc", "name.ns.svc.cluster.local". */
+struct host_name {
+	char service[254], ns[254];
+};
+
+/* false: no name of that form. */
+bool host_parse(const char *host, const char *ns, struct host_name *ret_name);
+const struct service *host_service(const struct world *world, const char *host, const char *ns);
+
+/* The version of a destination: what its answers are marked with, else its subset, else "<service>.<namespace>". Returns buf, or NULL: too long. */
+const char *version_name(const char *ns, const struct http_destination *destination, char buf[SHUNT_NAME_MAX * 2]);
+
+/* series.c: the index of a pair, a new one when it has none. -ENOSPC when all are taken. */
+int series_get(struct shunt_series series[SHUNT_SERIES], const char *route, const char *version);
+
+/* -1 when the pair has none. */
+int series_find(const struct shunt_series series[SHUNT_SERIES], const char *route, const char *version);
+
+#endif
