@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Where an experiment stands: what its status says, as values. decide.c moves it on, status.c writes it and reads it back.
+ *
+ * Times are milliseconds since the epoch, 0 where there is none yet; the status file holds whole seconds, as Kubernetes does.
+ */
+#ifndef SHUNT_STATE_H
+#define SHUNT_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+/* In this order; an experiment never goes back. */
+enum stage {
+	STAGE_WAITING,      /* for its target */
+	STAGE_INITIALIZING, /* start tasks */
+	STAGE_RUNNING,      /* iterations, loop tasks */
+	STAGE_FINISHING,    /* finish tasks */
+	STAGE_COMPLETED,
+	STAGE_MAX
+};
+
+enum condition_type {
+	CONDITION_COMPLETED,
+	CONDITION_FAILED,
+	CONDITION_TARGET_ACQUIRED,
+	CONDITION_NO_FEASIBLE_VERSION, /* the recommendation is the baseline although no version satisfies all objectives; only when True */
+	CONDITION_INCONCLUSIVE,        /* ... although no version won; only when True */
+	CONDITION_MAX
+};
+
+struct condition {
+	bool status;
+	int64_t since; /* last transition */
+	char *reason, *message; /* NULL when absent */
+};
+
+/* The steering that the experiment's end asks for. */
+struct state_promotion {
+	bool made;       /* it was asked for: the route, version and hash are those */
+	bool released;   /* it no longer holds: the route's object has changed, or a later experiment needs the route */
+	bool steered;    /* the tables follow it */
+	char *route;     /* NULL: the version is in no single route */
+	char *version;   /* name of the series */
+	uint64_t route_hash;
+};
+
+struct state {
+	enum stage stage;
+	int64_t init_time, start_time, last_update;
+	int completed_iterations;
+	struct condition conditions[CONDITION_MAX];
+	char *recommended; /* name of a version; NULL before Running */
+	char *message;     /* "Reason: message" of the last event; NULL before the first */
+	bool rolled_back;
+	bool winner_found, any_feasible; /* of the last iteration */
+
+	/* what has been done, so that a restart does it neither twice nor never */
+	bool start_done;
+	int loops_done;
+	char *task_action; /* action whose tasks are being run; NULL: none */
+	size_t task_next;  /* its first task that is not done */
+	struct state_promotion promotion;
+
+	int64_t retry_at; /* not before this time (not kept in the file) */
+
+	json_t *base;     /* object: version -> counters at the start (builtin_base_to_json) */
+	json_t *missing;  /* object: "metric version" -> {since, problem} */
+	json_t *metrics;  /* status.metrics; NULL before Running */
+	json_t *analysis; /* status.analysis; NULL before the first iteration */
+	json_t *events;   /* array of "Reason: message" that nobody has taken yet (not kept) */
+};
+
+int state_new(struct state **ret_state);
+void state_free(struct state **state);
+
+/* The names that Iter8 gives them. */
+const char *stage_name(enum stage stage);
+const char *condition_name(enum condition_type type);
+
+/* Records an event; it becomes status.message. */
+__attribute__((format(printf, 3, 4))) void state_event(struct state *state, const char *reason, const char *format, ...);
+
+/* Sets a condition; `since` moves only when the status changes. */
+void state_set_condition(struct state *state, enum condition_type type, bool status, const char *reason, const char *message, int64_t now);
+
+#endif
