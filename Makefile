@@ -42,7 +42,7 @@ LIB_O   := $(patsubst %.c,$(O)/%.o,$(filter-out $(MAIN_C),$(AGENT_C)))
 MAIN_O  := $(patsubst %.c,$(O)/%.o,$(filter $(MAIN_C),$(AGENT_C)))
 UNIT_C  := $(shell find tests/unit tests/bpf -name '*.c' | sort)
 UNIT    := $(patsubst %.c,$(O)/%,$(UNIT_C))
-TESTLIB_O := $(patsubst %.c,$(O)/%.o,$(wildcard tests/lib/*.c))
+TESTLIB_O := $(patsubst %.c,$(O)/%.o,$(filter-out %.bpf.c,$(wildcard tests/lib/*.c)))
 TEST_BPF  := $(patsubst %.bpf.c,$(O)/%.bpf.o,$(wildcard tests/lib/*.bpf.c))
 
 .PHONY: all deps check test-unit test-net demo bench clean clang-19 vmlinux.h

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#include "bpfrun.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "util/cleanup.h"
+
+#define PIN_DIR "/sys/fs/bpf/shunt" /* in a mount namespace and bpffs of our own */
+#define DEVICE "client0"
+#define FEW 1024                    /* flows and legs: the programs do not know the size of their maps, and the test starts sooner */
+
+static const char *object_path; /* of the running group, below the build directory */
+static const struct tables *group_tables;
+
+/* ---- the stage ------------------------------------------------------------------------------------------------------------------------ */
+
+static void enter_namespaces(void)
+{
+	static bool entered;
+
+	if (entered)
+		return;
+	if (unshare(CLONE_NEWNET | CLONE_NEWNS))
+		fail_msg("unshare: %s (these tests need root)", strerror(errno));
+	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	if (system("ip link set lo up && ip link add " DEVICE " type veth peer name client1 && ip link set " DEVICE " up"))
+		fail_msg("cannot make the device %s", DEVICE);
+	entered = true;
+}
+
+/* The build directory, from this binary's place in it: <build>/tests/bpf/<name>. */
+static void build_path(const char *below, char path[PATH_MAX])
+{
+	char self[PATH_MAX] = {}, *cut;
+
+	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+	cut = strstr(self, "/tests/bpf/");
+	assert_non_null(cut);
+	*cut = 0;
+	assert_true(snprintf(path, PATH_MAX, "%.3000s/%s", self, below) < PATH_MAX);
+}
+
+static void shrink(struct bpf_object *object, const char *name)
+{
+	assert_int_equal(bpf_map__set_max_entries(bpf_object__find_map_by_name(object, name), FEW), 0);
+}
+
+/* Loads the object and pins it as the agent would, so that the agent's code can read and write it. */
+static void load_and_pin(const char *file)
+{
+	struct bpf_object *object;
+	struct bpf_program *program;
+	struct bpf_map *map;
+	char path[PATH_MAX];
+
+	assert_int_equal(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), 0);
+	assert_int_equal(mkdir(PIN_DIR, 0700) || mkdir(PIN_DIR "/prog", 0700), 0);
+	object = bpf_object__open_file(file, NULL);
+	if (!object)
+		fail_msg("cannot open %s: %s", file, strerror(errno));
+	shrink(object, "shunt_flow");
+	shrink(object, "shunt_leg");
+	if (bpf_object__load(object))
+		fail_msg("the kernel refuses %s: %s", file, strerror(errno));
+	bpf_object__for_each_program(program, object) {
+		snprintf(path, sizeof(path), PIN_DIR "/prog/%s", bpf_program__name(program));
+		assert_int_equal(bpf_program__pin(program, path), 0);
+	}
+	bpf_object__for_each_map(map, object) {
+		if (strncmp(bpf_map__name(map), "shunt_", 6) || strchr(bpf_map__name(map), '.'))
+			continue;
+		snprintf(path, sizeof(path), PIN_DIR "/%s", bpf_map__name(map));
+		assert_int_equal(bpf_map__pin(map, path), 0);
+	}
+	bpf_object__close(object);
+}
+
+static int map_fd(const char *name)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), PIN_DIR "/%s", name);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		fail_msg("%s: %s", path, strerror(errno));
+	return fd;
+}
+
+static void write_meta(void)
+{
+	struct shunt_meta meta = { .magic = SHUNT_MAGIC, .schema = SHUNT_SCHEMA };
+	_cleanup_close_ int fd = map_fd("shunt_meta");
+	uint32_t zero = 0;
+
+	assert_int_equal(bpf_map_update_elem(fd, &zero, &meta, BPF_ANY), 0);
+}
+
+/* Sees what arrives at the device and what leaves it; what was there before the socket does not matter. */
+static int open_capture(unsigned int ifindex)
+{
+	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)ifindex };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	return fd;
+}
+
+static int group_setup(void **state)
+{
+	struct bpfrun *run = calloc(1, sizeof(*run));
+	char path[PATH_MAX];
+
+	assert_non_null(run);
+	enter_namespaces();
+	build_path(object_path, path);
+	load_and_pin(path);
+	write_meta();
+	assert_int_equal(datapath_open_pinned(PIN_DIR, &run->datapath), 0);
+	run->prog[FROM_CLIENT] = bpf_obj_get(PIN_DIR "/prog/" SHUNT_PROG_FROM_CLIENT);
+	run->prog[TO_CLIENT] = bpf_obj_get(PIN_DIR "/prog/" SHUNT_PROG_TO_CLIENT);
+	assert_true(run->prog[FROM_CLIENT] >= 0 && run->prog[TO_CLIENT] >= 0);
+	run->ifindex = if_nametoindex(DEVICE);
+	run->capture = open_capture(run->ifindex);
+	*state = run;
+	return 0;
+}
+
+static int group_teardown(void **state)
+{
+	struct bpfrun *run = *state;
+
+	if (!run)
+		return 0;
+	datapath_close(&run->datapath);
+	close(run->prog[FROM_CLIENT]);
+	close(run->prog[TO_CLIENT]);
+	close(run->capture);
+	free(run);
+	return umount("/sys/fs/bpf");
+}
+
+static int test_setup(void **state)
+{
+	bpfrun_commit(*state, group_tables);
+	bpfrun_forget(*state);
+	return 0;
+}
+
+int bpfrun_main(const char *name, const struct tables *tables, const struct CMUnitTest *tests, size_t count)
+{
+	static const char *const objects[][2] = { { "bpf/shunt.bpf.o", "clang-14" }, { "clang-19/shunt.bpf.o", "clang-19" } };
+	_cleanup_free_ struct CMUnitTest *prepared = calloc(count, sizeof(*prepared));
+	int failed = 0;
+
+	if (!prepared)
+		return 1;
+	memcpy(prepared, tests, count * sizeof(*tests));
+	for (size_t i = 0; i < count; i++)
+		prepared[i].setup_func = test_setup;
+	group_tables = tables;
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		char group[128];
+
+		snprintf(group, sizeof(group), "%s, %s", name, objects[i][1]);
+		object_path = objects[i][0];
+		failed += _cmocka_run_group_tests(group, prepared, count, group_setup, group_teardown);
+	}
+	return failed;
+}
+
+/* ---- packets -------------------------------------------------------------------------------------------------------------------------- */
+
+static void read_frame(struct bpfrun_frame *frame)
+{
+	frame->why = NULL;
+	memset(&frame->pkt, 0, sizeof(frame->pkt));
+	if (pkt_parse(frame->bytes, frame->len, &frame->pkt, &frame->why) == 0)
+		frame->why = NULL;
+}
+
+/* The next frame at the device that is TCP; others are the kernel's own (IPv6 neighbours and groups). */
+static bool capture_one(struct bpfrun *run, struct bpfrun_frame *frame)
+{
+	for (;;) {
+		ssize_t n = recv(run->capture, frame->bytes, sizeof(frame->bytes), 0);
+
+		if (n < 0)
+			return false;
+		frame->len = n;
+		if (n > 23 && (frame->bytes[12] == 0x08 ? frame->bytes[23] : frame->bytes[20]) == IPPROTO_TCP)
+			return true;
+	}
+}
+
+void bpfrun_bytes(struct bpfrun *run, enum bpfrun_hook hook, const uint8_t *frame, size_t len, struct bpfrun_result *ret_result)
+{
+	struct bpfrun_result *r = ret_result;
+	struct __sk_buff in = { .ifindex = run->ifindex }, out = {};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len, .data_out = r->out.bytes, .data_size_out = sizeof(r->out.bytes),
+		    .ctx_in = &in, .ctx_size_in = sizeof(in), .ctx_out = &out, .ctx_size_out = sizeof(out));
+
+	if (bpf_prog_test_run_opts(run->prog[hook], &opts))
+		fail_msg("BPF_PROG_TEST_RUN: %s", strerror(errno));
+	r->verdict = (int)opts.retval;
+	r->mark = out.mark;
+	r->out.len = opts.data_size_out;
+	read_frame(&r->out);
+	for (r->clones = 0; r->clones < BPFRUN_CLONES && capture_one(run, &r->clone[r->clones]); r->clones++)
+		read_frame(&r->clone[r->clones]);
+}
+
+void bpfrun_packet(struct bpfrun *run, enum bpfrun_hook hook, const struct pkt *pkt, struct bpfrun_result *ret_result)
+{
+	uint8_t frame[PKT_MAX];
+	size_t len = pkt_build(pkt, frame);
+
+	bpfrun_bytes(run, hook, frame, len, ret_result);
+}
+
+/* ---- maps ----------------------------------------------------------------------------------------------------------------------------- */
+
+void bpfrun_commit(struct bpfrun *run, const struct tables *tables)
+{
+	assert_int_equal(datapath_commit(run->datapath, tables), 0);
+}
+
+static void empty(const char *name, size_t key_size)
+{
+	_cleanup_close_ int fd = map_fd(name);
+	char key[64];
+
+	assert_true(key_size <= sizeof(key));
+	while (!bpf_map_get_next_key(fd, NULL, key))
+		assert_int_equal(bpf_map_delete_elem(fd, key), 0);
+}
+
+static size_t entries(const char *name)
+{
+	_cleanup_close_ int fd = map_fd(name);
+	char key[64], *last = NULL;
+	size_t n = 0;
+
+	for (; !bpf_map_get_next_key(fd, last, key); last = key)
+		n++;
+	return n;
+}
+
+static size_t holds(bool release)
+{
+	_cleanup_close_ int fd = map_fd("shunt_hold");
+	struct shunt_hold hold;
+	size_t used = 0;
+
+	for (uint32_t i = 0; i < SHUNT_HOLDS; i++) {
+		assert_int_equal(bpf_map_lookup_elem(fd, &i, &hold), 0);
+		if (!hold.owner)
+			continue;
+		used++;
+		memset(&hold, 0, sizeof(hold));
+		if (release)
+			assert_int_equal(bpf_map_update_elem(fd, &i, &hold, BPF_ANY), 0);
+	}
+	return used;
+}
+
+void bpfrun_forget(struct bpfrun *run)
+{
+	struct bpfrun_frame frame;
+
+	empty("shunt_flow", sizeof(struct shunt_flow_key));
+	empty("shunt_leg", sizeof(struct shunt_leg_key));
+	empty("shunt_direct", sizeof(struct shunt_leg_key));
+	empty("shunt_closed", sizeof(struct shunt_flow_key));
+	holds(true);
+	while (capture_one(run, &frame))
+		;
+	assert_int_equal(datapath_read_reasons(run->datapath, run->reasons), 0);
+}
+
+uint64_t bpfrun_reason(struct bpfrun *run, enum shunt_reason reason)
+{
+	uint64_t now[SHUNT_R_MAX];
+
+	assert_int_equal(datapath_read_reasons(run->datapath, now), 0);
+	return now[reason] - run->reasons[reason];
+}
+
+size_t bpfrun_flows(struct bpfrun *run)
+{
+	(void)run;
+	return entries("shunt_flow");
+}
+
+size_t bpfrun_legs(struct bpfrun *run)
+{
+	(void)run;
+	return entries("shunt_leg");
+}
+
+size_t bpfrun_holds(struct bpfrun *run)
+{
+	(void)run;
+	return holds(false);
+}
+
+bool bpfrun_flow(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
+		 struct shunt_flow *ret_flow)
+{
+	struct shunt_flow_key key = { .client = *client, .frontend = *frontend, .cport = htons(cport), .fport = htons(fport) };
+	_cleanup_close_ int fd = map_fd("shunt_flow");
+
+	(void)run;
+	return bpf_map_lookup_elem(fd, &key, ret_flow) == 0;
+}

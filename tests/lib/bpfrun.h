@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Running the kernel programs on single packets (BPF_PROG_TEST_RUN), in a network and mount namespace of the test's own:
+ *
+ *     struct tables ─▶ datapath_commit() ─▶ maps                      clones: packets that a program sent with
+ *     struct pkt ─▶ bytes ─▶ shunt_from_client / shunt_to_client ─▶   bpf_clone_redirect(), caught at the device
+ *                                 │                                         verdict, bytes, mark
+ *                                 └▶ flows, reasons, counters ─▶ read back with the agent's own code
+ *
+ * The object files of both compilers are loaded as they lie in the build, so one test runs over both. A program's redirect is its verdict and is not
+ * carried out; the test plays client and pod.
+ */
+#ifndef SHUNT_TEST_BPFRUN_H
+#define SHUNT_TEST_BPFRUN_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include "datapath/datapath.h"
+#include "pkt.h"
+#include "plan/plan.h"
+
+/* What the programs return. */
+enum bpfrun_verdict {
+	V_PASS = -1,    /* TCX_NEXT */
+	V_DROP = 2,     /* TC_ACT_SHOT */
+	V_REDIRECT = 7, /* TC_ACT_REDIRECT; the mark tells where to */
+};
+
+enum bpfrun_hook { FROM_CLIENT, TO_CLIENT };
+
+#define BPFRUN_CLONES 16
+
+struct bpfrun_frame {
+	uint8_t bytes[PKT_MAX];
+	size_t len;
+	struct pkt pkt;  /* payload points into bytes */
+	const char *why; /* NULL: pkt is right; else what is wrong with the frame */
+};
+
+struct bpfrun_result {
+	int verdict;   /* enum bpfrun_verdict */
+	uint32_t mark; /* of the skb: SHUNT_MARK on packets that go round to a pod */
+	struct bpfrun_frame out;
+	struct bpfrun_frame clone[BPFRUN_CLONES]; /* to a pod, in order */
+	size_t clones;
+};
+
+struct bpfrun {
+	struct datapath *datapath;
+	int prog[2]; /* enum bpfrun_hook */
+	int capture;
+	unsigned int ifindex;
+	uint64_t reasons[SHUNT_R_MAX]; /* at the last bpfrun_forget() */
+};
+
+/*
+ * cmocka's main for a file of tests: runs them all with the programs of clang-14, then with those of clang-19. *state is a struct bpfrun; before each
+ * test its flows are forgotten and `tables` are live.
+ */
+int bpfrun_main(const char *name, const struct tables *tables, const struct CMUnitTest *tests, size_t count);
+
+/* Runs one packet. Fails the test when the run itself fails. */
+void bpfrun_packet(struct bpfrun *run, enum bpfrun_hook hook, const struct pkt *pkt, struct bpfrun_result *ret_result);
+void bpfrun_bytes(struct bpfrun *run, enum bpfrun_hook hook, const uint8_t *frame, size_t len, struct bpfrun_result *ret_result);
+
+/* Makes other tables live. */
+void bpfrun_commit(struct bpfrun *run, const struct tables *tables);
+
+/* Empties the maps of flows, legs and holds; reasons count from here. */
+void bpfrun_forget(struct bpfrun *run);
+
+/* How often a reason was counted since. */
+uint64_t bpfrun_reason(struct bpfrun *run, enum shunt_reason reason);
+
+/* How many flows and leg tuples there are. */
+size_t bpfrun_flows(struct bpfrun *run);
+size_t bpfrun_legs(struct bpfrun *run);
+
+/* The flow of a client and a frontend, ports in host order; false: none. */
+bool bpfrun_flow(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
+		 struct shunt_flow *ret_flow);
+
+/* Hold buffers in use. */
+size_t bpfrun_holds(struct bpfrun *run);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Packets as values: a test says what a packet holds, pkt_build() makes its bytes with right lengths and checksums, pkt_parse() reads bytes back and
+ * refuses any that a receiver would drop. Both families have one type; the addresses say which.
+ *
+ *     Ethernet │ IPv4 or IPv6 │ TCP, its options in Linux's order (or UDP, or an ICMP echo) │ payload
+ */
+#ifndef SHUNT_TEST_PKT_H
+#define SHUNT_TEST_PKT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shunt/abi.h"
+
+#define PKT_MAX 2048 /* bytes of a frame */
+#define PKT_SACK_MAX 3
+
+enum pkt_flags { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
+enum pkt_kind { PKT_TCP = 0, PKT_UDP, PKT_PING };
+
+struct pkt {
+	struct shunt_addr saddr, daddr;
+	uint16_t sport, dport; /* host order, as all numbers here */
+	enum pkt_kind kind;
+	uint8_t flags;         /* enum pkt_flags */
+	uint32_t seq, ack;
+	uint16_t window;
+	uint16_t mss;          /* 0: no such option */
+	uint8_t wscale;        /* shift + 1; 0: no such option */
+	bool sack_ok;
+	bool tstamp;
+	uint32_t tsval, tsecr;
+	size_t sacks;          /* blocks */
+	uint32_t sack[PKT_SACK_MAX][2];
+	const void *payload;   /* after pkt_parse(): within the frame */
+	size_t len;            /* of the payload */
+};
+
+/* Writes the frame; returns its length. `frame` has PKT_MAX bytes, and the payload fits (else abort: the test is wrong). */
+size_t pkt_build(const struct pkt *pkt, uint8_t frame[PKT_MAX]);
+
+/*
+ * Reads a frame. 0; -EPROTO: not one that pkt_build() could have made (a bad length, an unknown option, ...); -EBADMSG: a wrong IP, TCP, UDP or ICMP
+ * checksum. *ret_why then says which.
+ */
+int pkt_parse(const uint8_t *frame, size_t len, struct pkt *ret_pkt, const char **ret_why);
+
+/* The Internet checksum (RFC 1071) of bytes, not inverted, on top of `sum`. */
+uint32_t pkt_sum(const void *bytes, size_t len, uint32_t sum);
+
+#endif
