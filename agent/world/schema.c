@@ -159,7 +159,7 @@ static void consider(struct nearest *nearest, const char *found, const char *all
 {
 	unsigned int distance = name_distance(found, allowed);
 
-	if (distance <= strlen(found) / 3 && (!nearest->name || distance < nearest->distance))
+	if (distance <= (strlen(found) + 1) / 3 && (!nearest->name || distance < nearest->distance))
 		*nearest = (struct nearest){ .name = allowed, .distance = distance };
 }
 

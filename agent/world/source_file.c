@@ -212,12 +212,12 @@ static int build_document(struct build *b, const struct manifest_document *docum
 static bool among(const struct manifest_documents *documents, const struct manifest_document *document)
 {
 	for (size_t i = 0; i < documents->count; i++)
-		if (strcmp(documents->items[i].file, document->file) == 0 && manifest_same_object(&documents->items[i], document))
+		if (manifest_same_object(&documents->items[i], document))
 			return true;
 	return false;
 }
 
-/* What this file (NULL: every file) gave last and does not give now. */
+/* What this file (NULL: every file) gave last, and nobody gives now. */
 static int build_kept(struct build *b, const struct manifest_documents *last, const char *path)
 {
 	int r = 0;

@@ -17,7 +17,9 @@
 
 struct builder {
 	yaml_parser_t parser;
-	int line_base; /* lines of the text before this part */
+	const char *text; /* this part */
+	size_t size;
+	int line_base; /* lines before it */
 	int depth;
 	size_t nodes;
 	char *error;
@@ -48,18 +50,32 @@ static int event_line(const struct builder *b, const yaml_event_t *event)
 	return b->line_base + (int)event->start_mark.line + 1;
 }
 
+/* The reader runs ahead of the parser, so its errors are known by their place in the text. */
+static int fail_reader(struct builder *b)
+{
+	int line = b->line_base + 1;
+
+	for (size_t i = 0; i < b->parser.problem_offset && i < b->size; i++)
+		line += b->text[i] == '\n';
+	return fail(b, line, "not YAML: %s", b->parser.problem);
+}
+
 static int next_event(struct builder *b, yaml_event_t *event)
 {
 	const yaml_parser_t *p = &b->parser;
-	const yaml_mark_t *mark;
+	int line;
 
 	if (yaml_parser_parse(&b->parser, event))
 		return 0;
 	if (p->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
-	mark = p->error == YAML_READER_ERROR ? &p->mark : &p->problem_mark; /* characters that are none have no mark of their own */
-	return fail(b, b->line_base + (int)mark->line + 1, "not YAML: %s%s%s (column %zu)", p->context ? p->context : "", p->context ? ", " : "",
-		    p->problem ? p->problem : "unreadable", mark->column + 1);
+	if (p->error == YAML_READER_ERROR)
+		return fail_reader(b);
+	line = b->line_base + (int)p->problem_mark.line + 1;
+	if (!p->context || p->context_mark.line == p->problem_mark.line)
+		return fail(b, line, "not YAML: %s (column %zu)", p->problem, p->problem_mark.column + 1);
+	return fail(b, line, "not YAML: %s (column %zu), %s that begins in line %d", p->problem, p->problem_mark.column + 1, p->context,
+		    b->line_base + (int)p->context_mark.line + 1);
 }
 
 static bool one_of(const char *text, const char *const *words)
@@ -331,7 +347,7 @@ static void document_release(struct yaml_document *document)
 
 static int parse_part(const char *text, size_t size, int line_base, struct yaml_document **documents, size_t *count)
 {
-	struct builder b = { .line_base = line_base };
+	struct builder b = { .text = text, .size = size, .line_base = line_base };
 	int r;
 
 	if (!yaml_parser_initialize(&b.parser))
