@@ -323,6 +323,29 @@ int datapath_attach(struct datapath *datapath, const char *ifname)
 	return r ? log_err(r, "attach %s", ifname) : 0;
 }
 
+int datapath_forget(struct datapath *datapath, const char *ifname)
+{
+	char name[IFNAMSIZ];
+
+	for (size_t i = 0; i < ARRAY_SIZE(directions); i++) {
+		_cleanup_free_ char *path = link_path(datapath->pin_dir, ifname, &directions[i]);
+		_cleanup_close_ int fd = -1;
+		struct bpfsys_info info;
+
+		if (!path)
+			return -ENOMEM;
+		fd = open_pin(path, &info);
+		if (fd < 0 || (info.tcx ? info.ifindex && if_indextoname(info.ifindex, name) : if_nametoindex(ifname)))
+			continue;
+		/* An interface that was moved to another namespace took the link with it. */
+		if (info.tcx && bpf_link_detach(fd) && errno != ENOLINK)
+			return -errno;
+		if (unlink(path))
+			return -errno;
+	}
+	return 0;
+}
+
 /* Calls f with each pin of ours under link/. The first error ends it. */
 static int for_each_pin(const char *pin_dir,
 			int (*f)(void *data, const char *path, const char *ifname, const struct direction *direction), void *data)

@@ -54,6 +54,9 @@ bool datapath_attach_needs_net_admin(const struct datapath *datapath);
  */
 int datapath_attach(struct datapath *datapath, const char *ifname);
 
+/* Removes the pins of an interface that has left this network namespace. An interface of that name that is there is left alone. */
+int datapath_forget(struct datapath *datapath, const char *ifname);
+
 /* Writes the plan beside the live tables and flips. On any error the live tables stay as they are. */
 int datapath_commit(struct datapath *datapath, const struct tables *tables);
 

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* shunt run DIR: the daemon on a folder of manifests. */
+#include "cmd.h"
+
+#include <errno.h>
+
+#include "datapath/datapath.h"
+#include "loop.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+struct run_options {
+	struct cmd_common common;
+	const char *interfaces, *attach, *task_user;
+	bool once;
+};
+
+static const struct run_options defaults = { .common = CMD_COMMON_DEFAULTS, .attach = "auto" };
+
+static const struct cmd_option cmd_options[] = {
+	{ "interface", 'i', CMD_STRING, "PATTERNS", "interfaces with clients behind them, as \"veth*,eth0\"; every veth that is up when absent",
+	  offsetof(struct run_options, interfaces) },
+	{ "attach", 0, CMD_STRING, "HOW", "tcx, clsact, or auto: tcx where the kernel has it", offsetof(struct run_options, attach) },
+	{ "task-user", 0, CMD_STRING, "USER", "whom tasks of experiments run as; nobody when absent", offsetof(struct run_options, task_user) },
+	{ "once", 0, CMD_FLAG, NULL, "steer by what the folder says now, and leave", offsetof(struct run_options, once) },
+};
+
+static int run(const void *options, int argc, char **argv)
+{
+	const struct run_options *o = options;
+	struct loop_options loop = {
+		.dir = argv[0],
+		.interfaces = o->interfaces,
+		.pin_dir = o->common.pin_dir,
+		.run_dir = o->common.run_dir,
+		.task_user = o->task_user,
+		.once = o->once,
+	};
+	int r;
+
+	(void)argc;
+	if (attach_mode_parse(o->attach, &loop.attach)) {
+		log_err(0, "shunt run: --attach takes auto, tcx or clsact; found \"%s\"", o->attach);
+		return CMD_USAGE;
+	}
+	r = loop_run(&loop);
+	if (!r)
+		return CMD_OK;
+	return r == -EBADMSG ? CMD_USAGE : CMD_FAILED;
+}
+
+const struct cmd cmd_run = {
+	.name = "run",
+	.arguments = "DIR",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "Steer by a folder of manifests, and run its experiments",
+	.details = "Reads every *.yaml, *.yml and *.json of DIR and reads again what changes there. A mistake in the folder ends the start with exit code 2; later it\nleaves in force what was good before. Ctrl-C or SIGTERM ends the agent and not the steering: packets need no agent. `shunt unload` ends that.",
+	.options = cmd_options,
+	.option_count = ARRAY_SIZE(cmd_options),
+	.defaults = &defaults,
+	.options_size = sizeof(defaults),
+	.run = run,
+};

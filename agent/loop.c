@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The order at the start matters. The folder is read first, so that a mistake in it touches nothing. Then the tables are written before an interface
+ * is attached, so that no packet meets empty ones; and experiments take up their promotions before that, so that a restart steers as before it.
+ * Capabilities go when the last map is made and the last program loaded.
+ */
+#include "loop.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <cap-ng.h>
+#include <uv.h>
+
+#include "datapath/netlink.h"
+#include "plan/plan.h"
+#include "salt.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/text.h"
+#include "world/source_file.h"
+
+static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+
+struct loop {
+	const struct loop_options *options;
+	uv_loop_t uv;
+	uv_signal_t signal[ARRAY_SIZE(signals)];
+	uv_poll_t netlink_poll;
+
+	struct source_file *source;
+	struct world *world;
+	struct manifest_errors errors;
+	struct datapath *datapath;
+	struct netlink *netlink;
+	uint8_t salt[SALT_BYTES];
+	struct tables *tables; /* what is committed; its notes belong to the world as it is */
+
+	struct netlink_link *attached;
+	size_t attached_count;
+
+	int64_t started; /* seconds since the epoch */
+	json_t *state;   /* as it was written last */
+};
+
+/* ---- what a person is told ---- */
+
+static const char *const note_level_name[] = {
+	[NOTE_INFO] = "info",
+	[NOTE_WARNING] = "warning",
+	[NOTE_ERROR] = "error",
+};
+
+static void log_errors(const struct manifest_errors *errors)
+{
+	for (size_t i = 0; i < errors->count; i++) {
+		_cleanup_free_ char *text = manifest_error_text(&errors->items[i]);
+
+		log_err(0, "%s", text ? text : "no memory");
+	}
+}
+
+static bool has_note(const struct tables *tables, const struct plan_note *note)
+{
+	for (size_t i = 0; tables && i < tables->note_count; i++)
+		if (!strcmp(tables->notes[i].where, note->where) && !strcmp(tables->notes[i].message, note->message))
+			return true;
+	return false;
+}
+
+/* Those that the plan before did not have. */
+static void log_new_notes(const struct tables *before, const struct tables *now)
+{
+	static const enum log_level level[] = { [NOTE_INFO] = LOG_INFO, [NOTE_WARNING] = LOG_WARN, [NOTE_ERROR] = LOG_ERR };
+
+	for (size_t i = 0; i < now->note_count; i++)
+		if (!has_note(before, &now->notes[i]))
+			log_msg(level[now->notes[i].level], "%s: %s", now->notes[i].where, now->notes[i].message);
+}
+
+/* ---- state.json ---- */
+
+static json_t *problems_json(const struct manifest_errors *errors)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < errors->count; i++) {
+		const struct manifest_error *e = &errors->items[i];
+
+		json_array_append_new(array, json_pack("{s:s,s:i,s:s,s:s}", "file", e->file, "line", e->line, "path", e->path, "message", e->message));
+	}
+	return array;
+}
+
+static json_t *notes_json(const struct tables *tables)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; tables && i < tables->note_count; i++) {
+		const struct plan_note *n = &tables->notes[i];
+
+		json_array_append_new(array, json_pack("{s:s,s:s,s:s}", "level", note_level_name[n->level], "where", n->where, "message", n->message));
+	}
+	return array;
+}
+
+static int write_atomically(const char *path, const json_t *json)
+{
+	_cleanup_free_ char *fresh = text_printf("%s.new", path);
+
+	if (!fresh)
+		return -ENOMEM;
+	if (json_dump_file(json, fresh, JSON_INDENT(2)))
+		return errno ? -errno : -EIO;
+	return rename(fresh, path) ? -errno : 0;
+}
+
+/* For `shunt status`: what it cannot see in the maps. Written when it changes. */
+static void write_state(struct loop *loop)
+{
+	_cleanup_free_ char *path = text_printf("%s/state.json", loop->options->run_dir);
+	_cleanup_json_ json_t *state = NULL;
+	int r;
+
+	state = json_pack("{s:i,s:I,s:s,s:s,s:o,s:o,s:o}", "pid", (int)getpid(), "started", (json_int_t)loop->started, "manifests", loop->options->dir,
+			  "pin_dir", loop->options->pin_dir, "problems", problems_json(&loop->errors), "notes", notes_json(loop->tables), "experiments",
+			  json_array());
+	if (!path || !state || json_equal(state, loop->state))
+		return;
+	r = write_atomically(path, state);
+	if (r) {
+		log_err(r, "cannot write %s; `shunt status` will not know of problems", path);
+		return;
+	}
+	json_decref(loop->state);
+	loop->state = TAKE_PTR(state);
+}
+
+/* ---- plan and commit ---- */
+
+static bool same(const void *a, size_t a_count, const void *b, size_t b_count, size_t size)
+{
+	return a_count == b_count && (!a_count || !memcmp(a, b, a_count * size));
+}
+
+/* True when both steer alike. Notes do not steer. */
+static bool same_tables(const struct tables *a, const struct tables *b)
+{
+#define SAME(list, count) same(a->list, a->count, b->list, b->count, sizeof(*a->list))
+	return SAME(frontends, frontend_count) && SAME(routes, route_count) && SAME(rules, rule_count) && SAME(splits, split_count) &&
+	       SAME(versions, version_count) && SAME(rings, ring_count) && SAME(pods, pod_count) && !memcmp(a->series, b->series, sizeof(a->series));
+#undef SAME
+}
+
+/* Steers by the world as it is. On an error the tables that are live stay. */
+static int steer(struct loop *loop)
+{
+	_cleanup_(tables_free) struct tables *tables = NULL;
+	_cleanup_free_ struct shunt_series *series = calloc(SHUNT_SERIES, sizeof(*series));
+	int r;
+
+	if (!series)
+		return -ENOMEM;
+	r = datapath_read_series(loop->datapath, series);
+	if (!r)
+		r = plan(loop->world, NULL, 0, series, loop->salt, &tables);
+	if (r)
+		return log_err(r, "cannot plan; packets are steered as before");
+	log_new_notes(loop->tables, tables);
+	if (!loop->tables || !same_tables(loop->tables, tables)) {
+		r = datapath_commit(loop->datapath, tables);
+		if (r)
+			return r;
+		log_info("plan: %zu frontends, %zu routes, %zu rules, %zu versions, %zu pods", tables->frontend_count, tables->route_count, tables->rule_count,
+			 tables->version_count, tables->pod_count);
+	}
+	tables_free(&loop->tables);
+	loop->tables = TAKE_PTR(tables);
+	return 0;
+}
+
+static void on_world(void *userdata, struct world *world, struct manifest_errors *errors)
+{
+	struct loop *loop = userdata;
+
+	log_errors(errors);
+	if (errors->count)
+		log_warn("%s has mistakes: what was good before stays in force there", loop->options->dir);
+	world_free(&loop->world);
+	manifest_errors_release(&loop->errors);
+	loop->world = world;
+	loop->errors = *errors;
+	steer(loop);
+	write_state(loop);
+}
+
+/* ---- interfaces ---- */
+
+static struct netlink_link *find_attached(struct loop *loop, uint32_t ifindex)
+{
+	for (size_t i = 0; i < loop->attached_count; i++)
+		if (loop->attached[i].ifindex == ifindex)
+			return &loop->attached[i];
+	return NULL;
+}
+
+static void attach(struct loop *loop, const struct netlink_link *link)
+{
+	struct netlink_link *longer = realloc(loop->attached, (loop->attached_count + 1) * sizeof(*longer));
+
+	if (!longer)
+		return;
+	loop->attached = longer;
+	if (datapath_attach(loop->datapath, link->name))
+		return;
+	longer[loop->attached_count++] = *link;
+	log_info("attached %s", link->name);
+}
+
+static void detached(struct loop *loop, struct netlink_link *known)
+{
+	int r = datapath_forget(loop->datapath, known->name);
+
+	if (r)
+		log_warn("interface %s is gone, but its pins could not be removed: %s", known->name, strerror(-r));
+	else
+		log_info("interface %s is gone", known->name);
+	*known = loop->attached[--loop->attached_count];
+}
+
+/* An interface is there, has changed or is gone. */
+static void on_link(void *data, const struct netlink_link *link)
+{
+	struct loop *loop = data;
+	struct netlink_link *known = find_attached(loop, link->ifindex);
+
+	if (link->gone) {
+		if (known)
+			detached(loop, known);
+		return;
+	}
+	if (known && strcmp(known->name, link->name) && !datapath_attach(loop->datapath, link->name))
+		*known = *link; /* renamed: its pins have the new name now */
+	else if (!known && netlink_matches(link, loop->options->interfaces))
+		attach(loop, link);
+}
+
+static void on_netlink(uv_poll_t *poll, int status, int events)
+{
+	struct loop *loop = poll->data;
+	int r = status;
+
+	(void)events;
+	if (!r)
+		r = netlink_read(loop->netlink, on_link, loop);
+	if (r)
+		log_warn("cannot hear of interfaces that come and go: %s", strerror(-r));
+}
+
+static int attach_all(struct loop *loop)
+{
+	int r;
+
+	r = netlink_open(&loop->netlink);
+	if (!r)
+		r = netlink_list(loop->netlink, on_link, loop);
+	if (r)
+		return log_err(r, "cannot list the interfaces");
+	if (!loop->attached_count)
+		log_warn("no interface %s%s here now: packets are steered as soon as one appears", loop->options->interfaces ? "matches " : "of type veth is up",
+			 loop->options->interfaces ? loop->options->interfaces : "");
+	return 0;
+}
+
+/* ---- capabilities ---- */
+
+/* Whether writing beside manifests that another user owns needs the right to pass over file modes. */
+static bool foreign_folder(const char *dir)
+{
+	struct stat st;
+
+	return stat(dir, &st) || st.st_uid != geteuid();
+}
+
+/*
+ * After the load nothing of BPF needs a capability any more: descriptors and pins are enough (object.c). What stays: to run tasks as another user and
+ * to end them at their deadline; clsact's netlink where there is no tcx; writing status files into a folder of somebody else.
+ */
+static int drop_capabilities(struct loop *loop)
+{
+	const struct {
+		unsigned int capability;
+		bool keep;
+	} kept[] = {
+		{ CAP_SETUID, true },
+		{ CAP_SETGID, true },
+		{ CAP_KILL, true },
+		{ CAP_SETPCAP, true }, /* tasks lose the bounding set */
+		{ CAP_NET_ADMIN, datapath_attach_needs_net_admin(loop->datapath) },
+		{ CAP_DAC_OVERRIDE, foreign_folder(loop->options->dir) },
+	};
+	bool had[ARRAY_SIZE(kept)];
+
+	capng_get_caps_process();
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		had[i] = capng_have_capability(CAPNG_PERMITTED, kept[i].capability);
+	capng_clear(CAPNG_SELECT_CAPS);
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		if (kept[i].keep && had[i])
+			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, kept[i].capability);
+	return capng_apply(CAPNG_SELECT_CAPS) ? log_err(-EPERM, "cannot drop capabilities") : 0;
+}
+
+/* ---- life ---- */
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct loop *loop = handle->data;
+	struct manifest_errors errors = {};
+	struct world *world;
+
+	if (number != SIGHUP) {
+		log_info("%s: leaving; everything stays attached and packets go on being steered (`shunt unload` ends that)", strsignal(number));
+		uv_stop(&loop->uv);
+		return;
+	}
+	if (source_file_read(loop->source, &world, &errors))
+		log_err(-ENOMEM, "cannot read %s again", loop->options->dir);
+	else
+		on_world(loop, world, &errors);
+}
+
+static int read_folder(struct loop *loop)
+{
+	int r;
+
+	r = source_file_new(loop->options->dir, &loop->source);
+	if (!r)
+		r = source_file_read(loop->source, &loop->world, &loop->errors);
+	if (r)
+		return log_err(r, "cannot read %s", loop->options->dir);
+	if (!loop->errors.count)
+		return 0;
+	log_errors(&loop->errors);
+	log_err(0, "%s has %zu mistake%s: nothing was loaded; mend and start again", loop->options->dir, loop->errors.count,
+		loop->errors.count > 1 ? "s" : "");
+	return -EBADMSG;
+}
+
+static int prepare(struct loop *loop)
+{
+	int r;
+
+	r = read_folder(loop);
+	if (!r)
+		r = datapath_open(loop->options->pin_dir, &loop->datapath);
+	if (r)
+		return r;
+	datapath_set_attach_mode(loop->datapath, loop->options->attach);
+	if (mkdir(loop->options->run_dir, 0755) && errno != EEXIST)
+		return log_err(-errno, "cannot make %s (--run-dir)", loop->options->run_dir);
+	r = salt_load(loop->options->dir, loop->salt);
+	if (!r)
+		r = steer(loop);
+	if (!r)
+		r = attach_all(loop);
+	return r;
+}
+
+static int begin(struct loop *loop)
+{
+	int r = 0;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_SIZE(signals) && !r; i++) {
+		uv_signal_init(&loop->uv, &loop->signal[i]);
+		loop->signal[i].data = loop;
+		r = uv_signal_start(&loop->signal[i], on_signal, signals[i]);
+	}
+	if (!r)
+		r = uv_poll_init(&loop->uv, &loop->netlink_poll, netlink_fd(loop->netlink));
+	loop->netlink_poll.data = loop;
+	if (!r)
+		r = uv_poll_start(&loop->netlink_poll, UV_READABLE, on_netlink);
+	if (r)
+		return log_err(r, "cannot listen for signals and interfaces");
+	r = source_file_watch(loop->source, &loop->uv, SOURCE_FILE_POLL_MS, on_world, loop);
+	return r ? log_err(r, "cannot watch %s", loop->options->dir) : 0;
+}
+
+static void close_handle(uv_handle_t *handle, void *data)
+{
+	(void)data;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void release(struct loop *loop)
+{
+	source_file_free(&loop->source);
+	uv_run(&loop->uv, UV_RUN_NOWAIT); /* the watch's own handles close first */
+	uv_walk(&loop->uv, close_handle, NULL);
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
+	if (uv_loop_close(&loop->uv))
+		log_debug("the event loop had handles left");
+	netlink_close(&loop->netlink);
+	datapath_close(&loop->datapath);
+	tables_free(&loop->tables);
+	world_free(&loop->world);
+	manifest_errors_release(&loop->errors);
+	json_decref(loop->state);
+	free(loop->attached);
+}
+
+int loop_run(const struct loop_options *options)
+{
+	struct loop loop = { .options = options, .started = time(NULL) };
+	int r;
+
+	r = uv_loop_init(&loop.uv);
+	if (r)
+		return log_err(r, "cannot make an event loop");
+	r = prepare(&loop);
+	if (!r && !options->once)
+		r = drop_capabilities(&loop);
+	if (!r && !options->once)
+		r = begin(&loop);
+	if (!r) {
+		write_state(&loop);
+		log_info("steering %zu frontends on %zu interfaces", loop.tables->frontend_count, loop.attached_count);
+	}
+	if (!r && !options->once)
+		uv_run(&loop.uv, UV_RUN_DEFAULT);
+	release(&loop);
+	return r;
+}
