@@ -19,7 +19,6 @@
 #include "util/addr.h"
 #include "util/cleanup.h"
 
-#define POD_NAME_MAX (ADDR_TEXT_MAX + 8) /* "[address]:port" */
 #define LIST_MAX 512                     /* of names in a message */
 
 /* ---- Services --------------------------------------------------------------------------------------------------------------------------- */
@@ -201,23 +200,15 @@ static int pod_index(struct planner *planner, const struct shunt_pod *pod, const
 	return t->pod_count - 1;
 }
 
-static void pod_name(const struct shunt_pod *pod, char name[POD_NAME_MAX])
-{
-	char text[ADDR_TEXT_MAX];
-
-	snprintf(name, POD_NAME_MAX, addr_is_v4(&pod->addr) ? "%s:%u" : "[%s]:%u", addr_text(&pod->addr, text), ntohs(pod->port));
-}
-
 static int fill_ring(const struct pod_list *list, struct shunt_ring *ring)
 {
-	_cleanup_free_ char(*names)[POD_NAME_MAX] = calloc(list->count, sizeof(*names));
+	_cleanup_free_ char(*names)[ADDR_PORT_TEXT_MAX] = calloc(list->count, sizeof(*names));
 	_cleanup_free_ const char **pointers = calloc(list->count, sizeof(*pointers));
 
 	if (!names || !pointers)
 		return -ENOMEM;
 	for (size_t i = 0; i < list->count; i++) {
-		pod_name(&list->pods[i], names[i]);
-		pointers[i] = names[i];
+		pointers[i] = addr_port_text(&list->pods[i].addr, ntohs(list->pods[i].port), names[i]);
 	}
 	return maglev_fill(pointers, list->count, ring->pod, SHUNT_RING_SIZE);
 }

@@ -25,6 +25,7 @@
 #define ANNOTATION_FRONTEND "shunt.dev/frontend"
 #define ANNOTATION_GATEWAY "shunt.dev/gateway"
 #define LIST_SEPARATORS ", \t\n"
+#define HOST_MAX (SHUNT_ID_MAX - 1) /* the kernel compares that much: a longer Host is cut to SHUNT_ID_MAX bytes and must not seem equal */
 
 /* ---- comparing -------------------------------------------------------------------------------------------------------------------------- */
 
@@ -63,14 +64,6 @@ static bool is_request(const struct virtual_service *vs)
 
 /* ---- one claim -------------------------------------------------------------------------------------------------------------------------- */
 
-static const char *frontend_text(const struct shunt_frontend_key *key, char text[ADDR_TEXT_MAX + 8])
-{
-	char addr[ADDR_TEXT_MAX];
-
-	snprintf(text, ADDR_TEXT_MAX + 8, addr_is_v4(&key->addr) ? "%s:%u" : "[%s]:%u", addr_text(&key->addr, addr), ntohs(key->port));
-	return text;
-}
-
 static const char *host_text(const struct claim *claim, char text[300])
 {
 	snprintf(text, 300, "%s%s", claim->match == SHUNT_HOST_SUFFIX ? "*" : "", claim->match == SHUNT_HOST_ANY ? "*" : claim->host);
@@ -80,11 +73,11 @@ static const char *host_text(const struct claim *claim, char text[300])
 /* Does an earlier claim stand against this one? Says so. *ret_known: it is an earlier claim of the same VirtualService, said twice. */
 static bool is_contested(struct planner *planner, const struct claim *claim, const struct place *place, bool *ret_known)
 {
-	char frontend[ADDR_TEXT_MAX + 8], host[300];
+	char frontend[ADDR_PORT_TEXT_MAX], host[300];
 	size_t held = 0;
 
 	*ret_known = false;
-	frontend_text(&claim->key, frontend);
+	addr_port_text(&claim->key.addr, ntohs(claim->key.port), frontend);
 	for (size_t i = 0; i < planner->claim_count; i++) {
 		const struct claim *earlier = &planner->claims[i];
 		const struct object_meta *other = &earlier->vs->meta;
@@ -139,45 +132,15 @@ static int claim_for_hosts(struct planner *planner, const struct virtual_service
 
 		claim.match = strcmp(host, "*") == 0 ? SHUNT_HOST_ANY : strncmp(host, "*.", 2) == 0 ? SHUNT_HOST_SUFFIX : SHUNT_HOST_EXACT;
 		claim.host = claim.match == SHUNT_HOST_ANY ? NULL : claim.match == SHUNT_HOST_SUFFIX ? host + 1 : host;
-		if (!claim.host || strlen(claim.host) <= SHUNT_HOST_MAX)
+		if (!claim.host || strlen(claim.host) <= HOST_MAX)
 			r = add_claim(planner, &claim, place);
 		else
-			note(planner, NOTE_ERROR, &at, "host '%s' has %zu bytes, allowed are %d; it is left out", host, strlen(claim.host), SHUNT_HOST_MAX);
+			note(planner, NOTE_ERROR, &at, "host '%s' has %zu bytes, allowed are %d; it is left out", host, strlen(claim.host), HOST_MAX);
 	}
 	return r;
 }
 
 /* ---- the three ways --------------------------------------------------------------------------------------------------------------------- */
-
-/* "10.0.0.1:80" or "[fd00::1]:80". */
-static int parse_frontend(const char *text, struct shunt_frontend_key *ret_key)
-{
-	const char *colon = strrchr(text, ':');
-	struct shunt_frontend_key key = {};
-	char addr[ADDR_TEXT_MAX + 2], *end;
-	unsigned long port;
-	size_t len;
-
-	if (!colon || (size_t)(colon - text) >= sizeof(addr))
-		return -EINVAL;
-	len = colon - text;
-	memcpy(addr, text, len);
-	addr[len] = '\0';
-	if (addr[0] == '[' && addr[len - 1] == ']') {
-		addr[len - 1] = '\0';
-		memmove(addr, addr + 1, len - 1);
-	} else if (strchr(addr, ':')) {
-		return -EINVAL; /* an IPv6 address without brackets: where it ends is a guess */
-	}
-	port = strtoul(colon + 1, &end, 10);
-	if (colon[1] < '0' || colon[1] > '9' || *end || port < 1 || port > 65535)
-		return -EINVAL;
-	key.port = htons(port);
-	if (addr_parse(addr, &key.addr) < 0)
-		return -EINVAL;
-	*ret_key = key;
-	return 0;
-}
 
 static int claim_annotated(struct planner *planner, const struct virtual_service *vs)
 {
@@ -191,13 +154,15 @@ static int claim_annotated(struct planner *planner, const struct virtual_service
 	if (!list)
 		return -ENOMEM;
 	for (char *item = strtok_r(list, LIST_SEPARATORS, &rest); item; item = strtok_r(NULL, LIST_SEPARATORS, &rest)) {
-		struct shunt_frontend_key key;
+		struct shunt_frontend_key key = {};
+		uint16_t port;
 		int r;
 
-		if (parse_frontend(item, &key) < 0) {
+		if (addr_port_parse(item, &key.addr, &port) < 0) {
 			note(planner, NOTE_ERROR, &place, "found '%s', allowed are address:port with ports 1 to 65535, such as 10.0.0.1:80,[fd00::1]:80; it is left out", item);
 			continue;
 		}
+		key.port = htons(port);
 		r = claim_for_hosts(planner, vs, &key, &place);
 		if (r < 0)
 			return r;

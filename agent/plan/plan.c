@@ -166,7 +166,7 @@ static bool frontend_is_planned(const struct tables *t, const struct shunt_front
 static int plan_frontend(struct planner *planner, const struct claim *claim)
 {
 	struct place place = place_of_route(claim->vs, 0, "%s", "");
-	char addr[ADDR_TEXT_MAX];
+	char text[ADDR_PORT_TEXT_MAX];
 	struct route_list list;
 	const char *full = NULL;
 	int r;
@@ -176,8 +176,8 @@ static int plan_frontend(struct planner *planner, const struct claim *claim)
 		return r;
 	r = add_frontend(planner, &claim->key, &list, &full);
 	if (r < 0 && !planner->out_of_memory)
-		note(planner, NOTE_ERROR, &place, "no more room for %s; the frontend %s port %u is left out (its traffic passes untouched)", full, addr_text(&claim->key.addr, addr),
-		     ntohs(claim->key.port));
+		note(planner, NOTE_ERROR, &place, "no more room for %s; the frontend %s is left out (its traffic passes untouched)", full,
+		     addr_port_text(&claim->key.addr, ntohs(claim->key.port), text));
 	for (size_t i = 0; i < list.count && r == 0; i++)
 		list.items[i].body->families[addr_is_v4(&claim->key.addr) ? SHUNT_V4 : SHUNT_V6] = true;
 	return 0;

@@ -48,9 +48,9 @@ struct tables *plan_of(const struct world *world, const struct promotion *promot
 
 static void print_endpoint(FILE *out, const struct shunt_addr *addr, __be16 port)
 {
-	char text[ADDR_TEXT_MAX];
+	char text[ADDR_PORT_TEXT_MAX];
 
-	fprintf(out, addr_is_v4(addr) ? "%s:%u" : "[%s]:%u", addr_text(addr, text), ntohs(port));
+	fputs(addr_port_text(addr, ntohs(port), text), out);
 }
 
 static const char *version_text(const struct tables *tables, uint32_t version)
