@@ -4,6 +4,14 @@
 import re
 import sys
 
+import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    """We report instead of pytest's own reporter (its options stay: assertions ask for them)."""
+    config.pluginmanager.unregister(name="terminalreporter")
+
 
 def sentence(nodeid):
     """tests/net/test_steer.py::test_every_user_stays[ipv6] -> steer: every user stays [ipv6]"""

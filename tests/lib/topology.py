@@ -222,6 +222,7 @@ class Pod(Box):
         self.start_server()
 
     def start_server(self):
+        (self.dir / "inner.sock").unlink(missing_ok=True)  # a killed nginx leaves it
         with open(self.dir / "stderr.log", "ab") as log:
             self.server = self.start("nginx", "-p", self.dir, "-c", self.dir / "nginx.conf", "-e", self.dir / "error.log", stderr=log, stdout=log)
         wait_for(self.answers, lambda: f"nginx in {self.name}: {(self.dir / 'stderr.log').read_text()}")

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 """Readings are true: counts equal the client's, latencies equal what a bystander at the client's interface saw."""
 
+import socket
+import struct
+
 import pytest
 
 from agent import client, frontend_url
 from oracle import Capture, quantile
-from topology import FRONTEND, FRONTEND_PORT, wait_for
+from topology import FRONTEND, FRONTEND_PORT, end_process, wait_for
 
 
 def bucket(ns):
@@ -43,6 +46,11 @@ LOADS = [
 ]
 
 
+# The kernel stamps a packet before it queues it for the stack (net.core.netdev_tstamp_prequeue), and the program runs behind that queue: the bystander's
+# clock starts some microseconds earlier. That is less than 2 % of every latency but those of the first load.
+STAMP_NS = 10_000
+
+
 @pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("path, load", LOADS, ids=[f"{path[1:].replace('/', '-') or 'root'}" for path, _ in LOADS])
 @pytest.mark.parametrize("user, version", [("111", "flowers-v1"), ("101", "flowers-v2")])
@@ -68,7 +76,7 @@ def test_counts_and_latencies_equal_the_bystanders(topology, agent, family, path
     assert other["requests"] == 0
 
     mean, seen_mean = numbers["latency_sum_ns"] / numbers["latency_count"], sum(seen) / len(seen)
-    assert mean == pytest.approx(seen_mean, rel=0.02)
+    assert mean == pytest.approx(seen_mean, rel=0.02, abs=STAMP_NS)
     for share in (0.5, 0.95):
         assert abs(hist_quantile(slots_of(agent, version), share) - bucket(quantile(seen, share))) <= 1
 
@@ -81,22 +89,46 @@ def test_answers_are_counted_by_status_class_and_server_errors_as_errors(topolog
     assert (numbers["requests"], numbers["errors"]) == (100, 30)
 
 
-def test_a_connection_that_ends_before_its_answer_is_an_error(topology, agent):
-    result = client(topology.client1, frontend_url(4, "/sleep/2"), "--requests 5 --groups 101 --timeout 0.2")
-    assert result["errors"] == 5
-    numbers = wait_for(lambda: (n := agent.maps.counts()["flowers-v2"])["aborted"] == 5 and n, "5 aborted requests")
+@pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
+def test_a_connection_that_the_client_resets_before_its_answer_is_an_error(topology, agent, family):
+    for i in range(5):
+        with topology.client1.entered():
+            sock = socket.create_connection((FRONTEND[family], FRONTEND_PORT), timeout=5)
+        sock.sendall(b"GET /sleep/30 HTTP/1.1\r\nHost: example.com\r\nuserhash: 1010101010\r\n\r\n")
+        wait_for(lambda n=i: agent.maps.requests().get("flowers-v2", 0) == n + 1, "request at its pod")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() sends a reset
+        sock.close()
+    numbers = wait_for(lambda: (n := agent.maps.counts()["flowers-v2"])["aborted"] == 5 and n, lambda: f"5 aborted requests: {agent.maps.counts()}")
     assert (numbers["requests"], numbers["errors"], numbers["latency_count"]) == (5, 5, 0)
+
+
+def test_an_answer_that_its_pod_breaks_off_is_an_error(topology, agent):
+    """The pod's server is killed in the middle of answers."""
+    with topology.client1.entered():
+        sock = socket.create_connection((FRONTEND[4], FRONTEND_PORT), timeout=5)
+    sock.sendall(b"GET /sleep/30 HTTP/1.1\r\nHost: example.com\r\nuserhash: 1010101010\r\n\r\n")
+    wait_for(lambda: agent.maps.requests().get("flowers-v2", 0) == 1, "request at its pod")
+    end_process(topology.candidate.server, 0)
+    try:
+        assert sock.recv(1000) == b""
+    except ConnectionResetError:
+        pass
+    finally:
+        sock.close()
+        topology.candidate.start_server()
+    numbers = wait_for(lambda: (n := agent.maps.counts()["flowers-v2"])["aborted"] == 1 and n, lambda: f"1 aborted request: {agent.maps.counts()}")
+    assert (numbers["requests"], numbers["errors"], numbers["latency_count"]) == (1, 1, 0)
 
 
 def test_payload_bytes_are_counted_once_in_each_direction(topology, agent, tmp_path):
     topology.candidate.file(100_000)
     body = tmp_path / "body"
     body.write_bytes(bytes(50_000))
-    curl = ["curl", "-sS", "--fail", "-o", "/dev/null", "-w", "%{size_request} %{size_upload} %{size_header} %{size_download}", "-H", "Host: example.com",
+    curl = ["curl", "-sS", "--fail", "-o", "/dev/null", "-w", "%{size_request} %{size_header} %{size_download}", "-H", "Host: example.com",
             "-H", "userhash: 1010101010", "-H", "Expect:"]
     sums = [0, 0]
     for arguments in (["/bytes/100000"], ["/upload", "--data-binary", f"@{body}"]):
-        request, upload, header, download = map(int, topology.client1.run(*curl, *arguments[1:], frontend_url(4, arguments[0])).stdout.split())
-        sums = [sums[0] + request + upload, sums[1] + header + download]
+        request, header, download = map(int, topology.client1.run(*curl, *arguments[1:], frontend_url(4, arguments[0])).stdout.split())
+        sums = [sums[0] + request, sums[1] + header + download]
     numbers = agent.maps.counts()["flowers-v2"]
     assert [numbers["rx_bytes"], numbers["tx_bytes"]] == sums
