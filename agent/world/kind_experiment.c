@@ -159,6 +159,20 @@ static const struct field version_fields[] = {
 
 static const struct schema version_schema = { FIELDS(version_fields), .size = sizeof(struct version_detail) };
 
+static void version_release(struct version_detail *version)
+{
+	free(version->name);
+	variables_free(version->variables, version->variable_count);
+	json_decref(version->weight_obj_ref);
+}
+
+static void versions_free(struct version_detail *versions, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		version_release(&versions[i]);
+	free(versions);
+}
+
 struct version_info {
 	struct version_detail baseline;
 	struct version_detail *candidates;
@@ -182,7 +196,8 @@ static void decode_version_info(struct decoder *d, const struct cursor *at, void
 	experiment->versions = reallocarray(info.candidates, info.candidate_count + 1, sizeof(*info.candidates));
 	if (!experiment->versions) {
 		d->r = -ENOMEM;
-		free(info.candidates);
+		version_release(&info.baseline);
+		versions_free(info.candidates, info.candidate_count);
 		return;
 	}
 	memmove(&experiment->versions[1], &experiment->versions[0], info.candidate_count * sizeof(*info.candidates));
@@ -234,16 +249,6 @@ static void action_release(struct action *action)
 	}
 	free(action->tasks);
 	free(action->name);
-}
-
-static void versions_free(struct version_detail *versions, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		free(versions[i].name);
-		variables_free(versions[i].variables, versions[i].variable_count);
-		json_decref(versions[i].weight_obj_ref);
-	}
-	free(versions);
 }
 
 void experiment_release(void *object)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * VirtualService (networking.istio.io, istio/api networking/v1alpha3/virtual_service.proto). Every field of Istio's is known here: it is decoded, or it
- * is listed as unsupported by its path, so that nobody believes in a timeout that is not there.
+ * VirtualService (networking.istio.io, istio/api networking/v1alpha3/virtual_service.proto). Every field of Istio's is known here: it is decoded, or
+ * it is listed as unsupported by its path, so that nobody believes in a timeout that is not there.
  */
 #include "world/kinds.h"
 

@@ -144,7 +144,8 @@ bool manifest_same_object(const struct manifest_document *a, const struct manife
 	const json_t *meta_a = json_object_get(a->root, "metadata"), *meta_b = json_object_get(b->root, "metadata");
 	const char *ns_a = text_member(meta_a, "namespace"), *ns_b = text_member(meta_b, "namespace");
 
-	return same_text(text_member(a->root, "kind"), text_member(b->root, "kind")) && same_text(text_member(meta_a, "name"), text_member(meta_b, "name")) &&
+	return same_text(text_member(a->root, "kind"), text_member(b->root, "kind")) &&
+	       same_text(text_member(meta_a, "name"), text_member(meta_b, "name")) &&
 	       strcmp(ns_a ? ns_a : "default", ns_b ? ns_b : "default") == 0;
 }
 
@@ -163,16 +164,9 @@ static int hash_chunk(const char *text, size_t size, void *userdata)
 	return 0;
 }
 
-static int hash_member(const char *key, const json_t *value, uint64_t *hash)
-{
-	hash_chunk(key, strlen(key) + 1, hash);
-	return json_dump_callback(value, hash_chunk, hash, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-}
-
 /* Members are hashed apart and added, so that their order is of no account. */
-static uint64_t hash_without(const json_t *object, const char *const *left_out)
+static int hash_without(const json_t *object, const char *const *left_out, uint64_t *sum)
 {
-	uint64_t sum = 0;
 	const char *key;
 	json_t *value;
 
@@ -184,21 +178,26 @@ static uint64_t hash_without(const json_t *object, const char *const *left_out)
 			skip |= strcmp(key, *name) == 0;
 		if (skip)
 			continue;
-		hash_member(key, value, &hash);
-		sum += hash;
+		hash_chunk(key, strlen(key) + 1, &hash);
+		if (json_dump_callback(value, hash_chunk, &hash, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) < 0)
+			return -ENOMEM;
+		*sum += hash;
 	}
-	return sum;
+	return 0;
 }
 
-uint64_t manifest_hash(const json_t *document)
+int manifest_hash(const json_t *document, uint64_t *ret_hash)
 {
 	static const char *const not_content[] = { "status", "metadata", NULL };
 	static const char *const not_metadata[] = { "resourceVersion", "generation", "managedFields", NULL };
-	uint64_t hash = FNV_OFFSET;
-	uint64_t parts[] = { hash_without(document, not_content), hash_without(json_object_get(document, "metadata"), not_metadata) };
+	uint64_t hash = FNV_OFFSET, content = 0, metadata = 0;
 
-	hash_chunk((const char *)parts, sizeof(parts), &hash);
-	return hash;
+	if (hash_without(document, not_content, &content) < 0 || hash_without(json_object_get(document, "metadata"), not_metadata, &metadata) < 0)
+		return -ENOMEM;
+	hash_chunk((const char *)&content, sizeof(content), &hash);
+	hash_chunk((const char *)&metadata, sizeof(metadata), &hash);
+	*ret_hash = hash;
+	return 0;
 }
 
 /* ---- objects */
@@ -301,12 +300,11 @@ static void refuse_duplicate(struct decoder *d, const struct kind *kind, struct 
 static void fill_meta(struct decoder *d, const struct manifest_document *document, struct object_meta *meta)
 {
 	meta->file = strdup(document->file);
-	if (!meta->file)
+	if (!meta->file || manifest_hash(document->root, &meta->hash) < 0)
 		d->r = -ENOMEM;
 	meta->line = document->line;
 	meta->created = document->created;
 	meta->document = json_incref(document->root);
-	meta->hash = manifest_hash(document->root);
 }
 
 int manifest_decode(const struct manifest_document *document, struct world *world, struct manifest_errors *errors)

@@ -54,9 +54,9 @@ int manifest_decode(const struct manifest_document *document, struct world *worl
 bool manifest_same_object(const struct manifest_document *a, const struct manifest_document *b);
 
 /*
- * Hash of a decoded document: the same for the same content in any order of keys, on every machine. What the API server changes by itself is left out:
- * status, metadata.resourceVersion, generation, managedFields.
+ * Hash of a decoded document: the same for the same content in any order of keys. What the API server changes by itself is left out:
+ * status, metadata.resourceVersion, generation, managedFields. Returns 0 or -ENOMEM.
  */
-uint64_t manifest_hash(const json_t *document);
+int manifest_hash(const json_t *document, uint64_t *ret_hash);
 
 #endif

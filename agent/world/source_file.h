@@ -42,8 +42,8 @@ typedef void source_file_changed(void *userdata, struct world *world, struct man
 int source_file_watch(struct source_file *source, uv_loop_t *loop, unsigned int poll_ms, source_file_changed *changed, void *userdata);
 
 /*
- * Ends the watch and frees the source; *source becomes NULL. libuv closes its handles in the loop's next turn, so after a watch the loop must run once
- * more before it is closed.
+ * Ends the watch and frees the source; *source becomes NULL. libuv closes its handles in the loop's next turn, so after a watch the loop must run
+ * once more before it is closed.
  */
 void source_file_free(struct source_file **source);
 

@@ -2,7 +2,7 @@
 /*
  * YAML text into the JSON trees that every decoder of shunt reads, with the line of each value beside it.
  *
- *     text ──split at "---" and "..."──▶ one document at a time ──libyaml──▶ root (jansson) + positions (same shape, lines instead of values)
+ *     text ──split at "---" and "..."──▶ a document ──libyaml──▶ root (jansson) + positions (same shape, lines instead of values)
  *
  * The text is split before it is parsed: a parser cannot go on after a syntax error, and one bad document must not stop the others. YAML allows
  * these markers at the start of a line nowhere else, so the split is exact.

@@ -307,18 +307,23 @@ static const struct {
 	{ "apiVersion: networking.istio.io/v2\nkind: VirtualService\n", 1, "apiVersion", "found networking.istio.io/v2 VirtualService",
 	  "networking.istio.io/v1alpha3, networking.istio.io/v1beta1, networking.istio.io/v1" },
 	{ "apiVersion: v1\nkind: List\nitems: 5\n", 1, "items", "found no list", "" },
-	{ "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {name: s}\n  spec:\n    porst: []\n", 8, "items[0].spec.porst",
+	{ "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {name: s}\n  spec:\n    porst: []\n",
+	  8, "items[0].spec.porst",
 	  "unknown field \"porst\"", "did you mean \"ports\"?" },
 	/* metadata */
 	{ "apiVersion: v1\nkind: Service\nspec: {}\n", 1, "metadata", "missing", "required" },
 	{ "apiVersion: v1\nkind: Service\nmetadata: {namespace: x}\nspec: {}\n", 3, "metadata.name", "missing", "required" },
 	{ "apiVersion: v1\nkind: Service\nmetadata: {name: ../x}\nspec: {}\n", 3, "metadata.name", "found text \"../x\"", "lower case letters" },
 	{ "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: a.b}\nspec: {}\n", 3, "metadata.namespace", "found text \"a.b\"", "" },
-	{ "apiVersion: v1\nkind: Service\nmetadata:\n  name: s\n  annotations:\n    shunt.dev/x: 1\nspec: {}\n", 6, "metadata.annotations[shunt.dev/x]",
+	{ "apiVersion: v1\nkind: Service\nmetadata:\n  name: s\n  annotations:\n    shunt.dev/x: 1\nspec: {}\n",
+	  6, "metadata.annotations[shunt.dev/x]",
 	  "found integer 1", "text; quote it" },
-	{ "apiVersion: v1\nkind: Service\nmetadata: {name: s, lables: {}}\nspec: {}\n", 3, "metadata.lables", "unknown field \"lables\"", "\"labels\"" },
-	{ "apiVersion: v1\nkind: Service\nmetadata: {name: s, creationTimestamp: now}\nspec: {}\n", 3, "metadata.creationTimestamp", "\"now\"", "2021-" },
-	{ "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspecs: {}\nspec: {}\n", 4, "specs", "unknown field \"specs\"", "did you mean \"spec\"?" },
+	{ "apiVersion: v1\nkind: Service\nmetadata: {name: s, lables: {}}\nspec: {}\n", 3, "metadata.lables", "unknown field \"lables\"",
+	  "\"labels\"" },
+	{ "apiVersion: v1\nkind: Service\nmetadata: {name: s, creationTimestamp: now}\nspec: {}\n", 3, "metadata.creationTimestamp",
+	  "\"now\"", "2021-" },
+	{ "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspecs: {}\nspec: {}\n", 4, "specs", "unknown field \"specs\"",
+	  "did you mean \"spec\"?" },
 	/* VirtualService */
 	{ VS "  http:\n  - route: [{destination: {host: a}}]\n", 4, "spec.hosts", "missing", "required" },
 	{ VS "  hosts: []\n  http:\n  - route: [{destination: {host: a}}]\n", 5, "spec.hosts", "found an empty list", "at least one" },
@@ -332,10 +337,13 @@ static const struct {
 	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {}\n", 8, "spec.http[0].route[0].destination.host", "missing", "" },
 	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination:\n        host: a\n        port: {number: 65536}\n", 10,
 	  "spec.http[0].route[0].destination.port.number", "found integer 65536", "an integer from 1 to 65535" },
-	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n      weight: -1\n", 9, "spec.http[0].route[0].weight", "found integer -1", "from 0" },
-	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n      weight: 50.5\n", 9, "spec.http[0].route[0].weight", "found number 50.5",
+	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n      weight: -1\n", 9, "spec.http[0].route[0].weight",
+	  "found integer -1", "from 0" },
+	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n      weight: 50.5\n", 9, "spec.http[0].route[0].weight",
+	  "found number 50.5",
 	  "an integer" },
-	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n    - destination: {host: b}\n      weight: 0\n", 7, "spec.http[0].route",
+	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n    - destination: {host: b}\n      weight: 0\n",
+	  7, "spec.http[0].route",
 	  "found 2 destinations whose weights are all 0", "at least one above 0" },
 	{ VS "  hosts: [a]\n  http:\n  - match:\n    - headers:\n        userhash:\n          prefix: 101\n    route: [{destination: {host: a}}]\n", 10,
 	  "spec.http[0].match[0].headers.userhash.prefix", "found integer 101", "text; quote it" },
@@ -359,15 +367,19 @@ static const struct {
 	  "Progressive, FixedSplit, BlueGreen" },
 	{ EXP "  target: t\n  strategy:\n    testingPattern: A/B\n    actions: {finnish: []}\n", 8, "spec.strategy.actions.finnish", "unknown field",
 	  "did you mean \"finish\"? allowed: start, loop, finish" },
-	{ EXP "  target: t\n  strategy:\n    testingPattern: A/B\n    actions:\n      finish:\n      - with: {}\n", 10, "spec.strategy.actions.finish[0]",
+	{ EXP "  target: t\n  strategy:\n    testingPattern: A/B\n    actions:\n      finish:\n      - with: {}\n",
+	  10, "spec.strategy.actions.finish[0]",
 	  "neither task nor run", "exactly one of task, run" },
-	{ EXP "  target: t\n  strategy:\n    testingPattern: A/B\n    actions:\n      start:\n      - {task: a, run: b}\n", 10, "spec.strategy.actions.start[0]",
+	{ EXP "  target: t\n  strategy:\n    testingPattern: A/B\n    actions:\n      start:\n      - {task: a, run: b}\n",
+	  10, "spec.strategy.actions.start[0]",
 	  "task and run", "" },
 	{ EXP "  target: t\n  strategy:\n    testingPattern: A/B\n    actions:\n      start:\n      - task: a\n        with: x\n", 11,
 	  "spec.strategy.actions.start[0].with", "found text \"x\"", "an object" },
-	{ EXP "  target: t\n  strategy:\n    testingPattern: A/B\n    weights: {maxCandidateWeight: 101}\n", 8, "spec.strategy.weights.maxCandidateWeight",
+	{ EXP "  target: t\n  strategy:\n    testingPattern: A/B\n    weights: {maxCandidateWeight: 101}\n",
+	  8, "spec.strategy.weights.maxCandidateWeight",
 	  "found integer 101", "an integer from 0 to 100" },
-	{ EXP TARGET "  duration:\n    intervalSeconds: 0\n", 8, "spec.duration.intervalSeconds", "found integer 0", "an integer from 1 to 2147483647" },
+	{ EXP TARGET "  duration:\n    intervalSeconds: 0\n", 8, "spec.duration.intervalSeconds", "found integer 0",
+	  "an integer from 1 to 2147483647" },
 	{ EXP TARGET "  duration:\n    intervalSeconds: '10'\n", 8, "spec.duration.intervalSeconds", "found text \"10\"", "an integer" },
 	{ EXP TARGET "  duration:\n    maxLoops: 2147483648\n", 8, "spec.duration.maxLoops", "found integer 2147483648", "" },
 	{ EXP TARGET "  criteria:\n    rewards: [{metric: m}]\n", 8, "spec.criteria.rewards[0].preferredDirection", "missing", "" },
@@ -381,9 +393,12 @@ static const struct {
 	{ LIMITS("rollbackOnFailure: true"), 10, "spec.criteria.objectives[0].rollbackOnFailure", "unknown field \"rollbackOnFailure\"",
 	  "did you mean \"rollback_on_failure\"?" },
 	{ EXP TARGET "  versionInfo:\n    candidates: []\n", 7, "spec.versionInfo.baseline", "missing", "" },
-	{ EXP TARGET "  versionInfo:\n    baseline:\n      name: v1\n      variables: [{name: ns}]\n", 10, "spec.versionInfo.baseline.variables[0].value", "missing", "" },
-	{ EXP TARGET "  versionInfo:\n    baseline: {name: v1}\n    candidates:\n    - name: 2\n", 10, "spec.versionInfo.candidates[0].name", "found integer 2", "" },
-	{ EXP TARGET "  versionInfo:\n    baseline: {name: v1, weightObjRef: {path: x}}\n", 8, "spec.versionInfo.baseline.weightObjRef.path", "unknown field",
+	{ EXP TARGET "  versionInfo:\n    baseline:\n      name: v1\n      variables: [{name: ns}]\n",
+	  10, "spec.versionInfo.baseline.variables[0].value", "missing", "" },
+	{ EXP TARGET "  versionInfo:\n    baseline: {name: v1}\n    candidates:\n    - name: 2\n", 10, "spec.versionInfo.candidates[0].name",
+	  "found integer 2", "" },
+	{ EXP TARGET "  versionInfo:\n    baseline: {name: v1, weightObjRef: {path: x}}\n", 8, "spec.versionInfo.baseline.weightObjRef.path",
+	  "unknown field",
 	  "fieldPath" },
 	/* Metric */
 	{ METRIC "  type: gauge\n", 5, "spec.type", "found text \"gauge\"; did you mean \"Gauge\"?", "Gauge, Counter" },
@@ -396,13 +411,16 @@ static const struct {
 	{ SERVICE "  ports:\n  - name: x\n", 6, "spec.ports[0].port", "missing", "" },
 	{ SERVICE "  ports:\n  - port: 80\n    targetPort: 70000\n", 7, "spec.ports[0].targetPort", "found integer 70000", "name of a port" },
 	{ SERVICE "  ports:\n  - port: 80\n    targetPort: '8080'\n", 7, "spec.ports[0].targetPort", "found text \"8080\"", "an integer" },
-	{ SERVICE "  ports:\n  - port: 80\n    protocol: tcp\n", 7, "spec.ports[0].protocol", "found text \"tcp\"; did you mean \"TCP\"?", "TCP, UDP, SCTP" },
+	{ SERVICE "  ports:\n  - port: 80\n    protocol: tcp\n", 7, "spec.ports[0].protocol", "found text \"tcp\"; did you mean \"TCP\"?",
+	  "TCP, UDP, SCTP" },
 	{ SERVICE "  clusterIP: 10.0.0.256\n", 5, "spec.clusterIP", "found text \"10.0.0.256\"", "an IPv4 or IPv6 address" },
 	{ SERVICE "  clusterIPs: [10.0.0.1, fd00::g]\n", 5, "spec.clusterIPs[1]", "found text \"fd00::g\"", "" },
 	{ SLICE "addressType: FQDN\n", 6, "addressType", "found text \"FQDN\"", "IPv4, IPv6" },
-	{ SLICE "addressType: IPv4\nendpoints:\n- addresses: [10.0.0.1]\n- addresses: [fd00::1]\n", 9, "endpoints[1].addresses[0]", "found text \"fd00::1\"",
+	{ SLICE "addressType: IPv4\nendpoints:\n- addresses: [10.0.0.1]\n- addresses: [fd00::1]\n", 9, "endpoints[1].addresses[0]",
+	  "found text \"fd00::1\"",
 	  "an IPv4 address" },
-	{ SLICE "addressType: IPv4\nendpoints:\n- conditions: {ready: yes}\n  addresses: [10.0.0.1]\n", 8, "endpoints[0].conditions.ready", "found text \"yes\"",
+	{ SLICE "addressType: IPv4\nendpoints:\n- conditions: {ready: yes}\n  addresses: [10.0.0.1]\n", 8, "endpoints[0].conditions.ready",
+	  "found text \"yes\"",
 	  "true, false" },
 	{ "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s}\naddressType: IPv4\n", 3,
 	  "metadata.labels[kubernetes.io/service-name]", "missing", "names the Service" },
@@ -797,6 +815,38 @@ static void test_the_hash_is_of_the_content_alone(void **state)
 		assert_int_not_equal(hash_of(different[i]), hash);
 }
 
+/* ---- lack of memory */
+
+static long allocations_left;
+
+static void *scarce_malloc(size_t size)
+{
+	return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+
+static void test_a_lack_of_memory_is_told_and_leaves_nothing_behind(void **state)
+{
+	_cleanup_free_ char *text = read_sample(SAMPLE "experiment.yaml");
+	int r = -ENOMEM;
+
+	(void)state;
+	json_set_alloc_funcs(scarce_malloc, free);
+	for (long limit = 0; r != 0; limit++) { /* one tree node more each time, until it is enough; the sanitizer build looks for leaks */
+		_cleanup_decoded_ struct decoded d = { .world = calloc(1, sizeof(struct world)) };
+		struct manifest_documents documents = {};
+
+		allocations_left = limit;
+		r = manifest_parse("m.yaml", text, strlen(text), MTIME, &documents, &d.errors);
+		if (r == 0)
+			r = manifest_decode(&documents.items[0], d.world, &d.errors);
+		manifest_documents_release(&documents);
+		assert_true(r == 0 || r == -ENOMEM);
+		assert_int_equal(d.world->experiment_count, r == 0 ? 1 : 0);
+		assert_int_equal(d.errors.count, 0);
+	}
+	json_set_alloc_funcs(malloc, free);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -822,6 +872,7 @@ int main(void)
 		cmocka_unit_test(test_a_metric_with_everything_is_read),
 		cmocka_unit_test(test_json_is_read_as_well),
 		cmocka_unit_test(test_the_hash_is_of_the_content_alone),
+		cmocka_unit_test(test_a_lack_of_memory_is_told_and_leaves_nothing_behind),
 	};
 
 	return cmocka_run_group_tests_name("manifest", tests, NULL, NULL);
