@@ -9,14 +9,12 @@
 /* The pod's SYN-ACK: the leg's deltas are known now, and the held request goes out. */
 static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
-	__u32 now = tstamp_now();
-
 	if (w->p.ack != leg->acked || options_parse(skb, w))
 		return DROP;
-	if (seq_before(now, flow->ts_sent))
-		now = flow->ts_sent;
+	/* The pod's clock goes on from what the client was sent last, which the client will echo. */
+	leg->tsfirst = w->options.tsval;
 	leg->tslast = w->options.tsval;
-	leg->tsdelta = now - w->options.tsval;
+	leg->tsdelta = flow->ts_sent - w->options.tsval;
 	leg->wscale = w->options.wscale == NO_WSCALE ? 0 : w->options.wscale;
 	leg->sdelta = flow->snext - (w->p.seq + 1);
 	leg->pnext = w->p.seq + 1;

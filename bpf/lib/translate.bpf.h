@@ -8,7 +8,7 @@
  *     seq              - cdelta                                 + sdelta
  *     ack, SACK        - sdelta                                 + cdelta
  *     TS value         kept (the client's clock)                + tsdelta, never backwards
- *     TS echo          - tsdelta                                kept
+ *     TS echo          - tsdelta, not before the leg            kept
  *     window           kept (the leg has the client's scale)    rescaled, clamped
  */
 #ifndef SHUNT_TRANSLATE_BPF_H
@@ -63,8 +63,12 @@ static __always_inline __wsum options_translate(struct shunt_flow *flow, struct 
 		if ((void *)(o + 3) > end)
 			return 0;
 		if (to_pod) {
+			__u32 tsecr = bpf_ntohl(o[2]) - leg->tsdelta;
+
 			flow->ts_client = bpf_ntohl(o[1]);
-			change = replace_be32(o + 2, bpf_ntohl(o[2]) - leg->tsdelta);
+			if (seq_before(tsecr, leg->tsfirst)) /* of another leg's packet */
+				tsecr = leg->tsfirst;
+			change = replace_be32(o + 2, tsecr);
 		} else {
 			__u32 tsval = bpf_ntohl(o[1]);
 

@@ -248,6 +248,7 @@ struct shunt_leg {
 	__u32 acked;   /* C: what the pod has acknowledged */
 	__u32 tsdelta; /* timestamp for the client = pod's + tsdelta */
 	__u32 tslast;  /* the pod's last timestamp */
+	__u32 tsfirst; /* that of its SYN-ACK: no echo may be older (Linux 6.15 drops those in SYN_RECV) */
 	__u16 version; /* index of shunt_version when it was opened: the name, not the place; see series */
 	__u16 series;
 	__u8 state;    /* enum shunt_leg_state */
@@ -450,7 +451,7 @@ SHUNT_ASSERT(struct shunt_pod, 20);
 SHUNT_ASSERT(struct shunt_flow_key, 36);
 SHUNT_ASSERT(struct shunt_leg_key, 36);
 SHUNT_ASSERT(struct shunt_leg_owner, 24);
-SHUNT_ASSERT(struct shunt_leg, 56);
-SHUNT_ASSERT(struct shunt_flow, 96 + 56 * SHUNT_LEGS);
+SHUNT_ASSERT(struct shunt_leg, 60);
+SHUNT_ASSERT(struct shunt_flow, 96 + 60 * SHUNT_LEGS);
 
 #endif
