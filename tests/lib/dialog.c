@@ -197,8 +197,9 @@ void dialog_fail(const struct dialog *d, const char *what)
 	const struct pkt *p = &d->r.out.pkt;
 	char from[ADDR_TEXT_MAX], to[ADDR_TEXT_MAX];
 
-	fail_msg("%s: verdict %d, mark %x, %zu clones; %s %u > %s %u flags %x seq %x ack %x window %u len %zu%s%s", what, d->r.verdict, d->r.mark,
-		 d->r.clones, addr_text(&p->saddr, from), p->sport, addr_text(&p->daddr, to), p->dport, p->flags, p->seq, p->ack, p->window, p->len,
+	fail_msg("%s%s%s: verdict %d, mark %x, %zu clones; %s %u > %s %u flags %x seq %x ack %x window %u len %zu tsval %x tsecr %x; due: C %x S %x ts %x%s%s",
+		 d->sentence ? d->sentence : "", d->sentence ? ": " : "", what, d->r.verdict, d->r.mark,
+		 d->r.clones, addr_text(&p->saddr, from), p->sport, addr_text(&p->daddr, to), p->dport, p->flags, p->seq, p->ack, p->window, p->len, p->tsval, p->tsecr, d->next, d->received, d->tsval,
 		 d->r.out.why ? "; " : "", d->r.out.why ? d->r.out.why : "");
 }
 

@@ -28,6 +28,7 @@ struct dialog_pod {
 
 struct dialog {
 	struct bpfrun *run;
+	const char *sentence; /* of a case in a table, for failures; NULL: none */
 	struct shunt_addr client, frontend;
 	uint16_t cport, fport;
 	bool tstamp, sack, wscale; /* offered by the client */
