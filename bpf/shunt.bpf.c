@@ -36,14 +36,6 @@ static __always_inline void key_from_client(struct work *w)
 
 /* ---- client ──▶ pod ------------------------------------------------------------------------------------------------------------------------ */
 
-static __always_inline void count_rx(const struct work *w, const struct shunt_leg *leg)
-{
-	struct shunt_count *count = w->p.len ? series_count(leg->series) : NULL;
-
-	if (count)
-		count->rx_bytes += w->p.len;
-}
-
 /* FIN or RST with idle legs: those are reset first, with copies; then the packet is made anew. Only when it has no payload to lose. */
 static __always_inline int close_all(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
@@ -89,7 +81,8 @@ static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, s
 		return DROP;
 	leg = LEG(flow, flow->current);
 	last = client_closes(w, flow);
-	count_rx(w, leg);
+	if (w->p.len)
+		count_rx(leg, end - leg->cdelta);
 	if (unlikely(w->p.flags & (TCP_FIN | TCP_RST) && !w->p.len && legs_idle(flow)))
 		verdict = close_all(skb, w, flow, leg);
 	else
@@ -162,8 +155,8 @@ int shunt_from_client(struct __sk_buff *skb)
 			return verdict;
 	}
 	if ((w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		if (known && !frontend_find(w))
-			return DROP;
+		if (known && !frontend_find(w)) /* the plan has dropped it; the old flow is the sweep's */
+			return PASS;
 		if (w->frontend.kind == SHUNT_KIND_REQUEST)
 			return cookie_answer(skb, w);
 	}
@@ -203,8 +196,7 @@ static __always_inline void hold_acknowledged(struct work *w, struct shunt_flow 
 static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
 	__u32 end = w->p.seq + w->p.len + (w->p.flags & TCP_FIN ? 1 : 0), ack = w->p.ack + leg->cdelta;
-	struct shunt_count *count;
-	__u64 now = 0;
+	__u64 now;
 	int verdict;
 	bool last;
 
@@ -217,9 +209,7 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 			now = bpf_ktime_get_ns();
 			answer_follow(skb, w, flow, w->p.seq + leg->sdelta, now);
 		}
-		count = series_count(leg->series);
-		if (count)
-			count->tx_bytes += w->p.len;
+		count_tx(leg, w->p.seq, end - (w->p.flags & TCP_FIN ? 1 : 0));
 	} else if (flow->kind == SHUNT_KIND_CONNECTION && flow->flags & SHUNT_F_WAITING && !(w->p.flags & TCP_RST)) {
 		answer_first_byte(flow, bpf_ktime_get_ns()); /* the SYN-ACK */
 	}
@@ -291,6 +281,55 @@ int shunt_to_client(struct __sk_buff *skb)
 	}
 	lock_release(lock);
 	return verdict;
+}
+
+/* ---- sweep --------------------------------------------------------------------------------------------------------------------------------- */
+
+struct sweep {
+	struct work *w;
+	__u64 now;
+};
+
+/* How long a flow may be silent. A bound one outlives TCP's two hours of keep-alive (RFC 9293 section 3.8.4). */
+static __always_inline __u64 idle_limit(const struct shunt_flow *flow)
+{
+	const __u64 second = 1000000000;
+
+	if (flow->state != SHUNT_FLOW_BOUND)
+		return (__u64)SHUNT_IDLE_UNBOUND_S * second;
+	return flow->flags & (SHUNT_F_CLIENT_FIN | SHUNT_F_POD_FIN) ? (__u64)SHUNT_IDLE_CLOSING_S * second : (__u64)SHUNT_IDLE_BOUND_S * second;
+}
+
+static long sweep_flow(void *map, const struct shunt_flow_key *key, struct shunt_flow *flow, struct sweep *sweep)
+{
+	struct work *w = sweep->w;
+	struct shunt_lock *lock;
+
+	if (sweep->now - flow->seen < idle_limit(flow))
+		return 0;
+	w->key = *key;
+	lock = lock_take(&w->key);
+	if (!lock)
+		return 0;
+	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+	if (flow && sweep->now - flow->seen >= idle_limit(flow)) {
+		reason_count(SHUNT_R_FLOW_IDLE);
+		flow_end(w, flow);
+	}
+	lock_release(lock);
+	return 0;
+}
+
+/* For BPF_PROG_TEST_RUN, which the agent does now and then: flows that have been silent too long go. */
+SEC("tc")
+int shunt_sweep(struct __sk_buff *skb)
+{
+	struct sweep sweep = { .w = work_area(), .now = bpf_ktime_get_coarse_ns() };
+
+	if (!sweep.w)
+		return DROP;
+	bpf_for_each_map_elem(&shunt_flow, sweep_flow, &sweep, 0);
+	return PASS;
 }
 
 /* ---- explain ------------------------------------------------------------------------------------------------------------------------------- */

@@ -36,6 +36,8 @@ HEAD = """/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Made by bpf/trim_vmlinux.py (`make vmlinux.h`) from a kernel's BTF: do not edit, name what is missing in that script. */
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
+
+struct bpf_map; /* what bpf_for_each_map_elem() hands its callback; nobody looks inside */
 """
 
 # A declaration ends at the first ';' outside braces.

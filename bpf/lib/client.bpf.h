@@ -387,6 +387,7 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 	leg->version = w->choice.served;
 	leg->series = w->choice.series;
 	leg->state = SHUNT_LEG_OPEN;
+	leg->cnext = w->p.seq + 1;
 	if (leg_claim_port(w, flow, 0, 0))
 		return DROP;
 	request_begin(flow, w->choice.series);

@@ -31,6 +31,33 @@ static __always_inline void latency_record(__u32 series, enum shunt_latency kind
 		hist->slot[slot]++;
 }
 
+/* Client bytes up to `end` (the pod's space) go to the leg's pod; what it was sent before does not count again. */
+static __always_inline void count_rx(struct shunt_leg *leg, __u32 end)
+{
+	struct shunt_count *count;
+	__u32 new = end - leg->cnext;
+
+	if ((__s32)new <= 0)
+		return;
+	leg->cnext = end;
+	count = series_count(leg->series);
+	if (count)
+		count->rx_bytes += new;
+}
+
+/* Pod bytes [seq, end) go to the client. Called before pnext moves on. */
+static __always_inline void count_tx(const struct shunt_leg *leg, __u32 seq, __u32 end)
+{
+	struct shunt_count *count;
+	__u32 new = seq_after(leg->pnext, seq) ? end - leg->pnext : end - seq;
+
+	if ((__s32)new <= 0)
+		return;
+	count = series_count(leg->series);
+	if (count)
+		count->tx_bytes += new;
+}
+
 /* A request is bound: it counts, and its time runs. */
 static __always_inline void request_begin(struct shunt_flow *flow, __u32 series)
 {

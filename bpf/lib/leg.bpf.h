@@ -196,6 +196,7 @@ __noinline int leg_open(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	leg->series = w->choice.series;
 	leg->state = SHUNT_LEG_OPENING;
 	leg->acked = start;
+	leg->cnext = start;
 	flow->current = index;
 	flow->state = SHUNT_FLOW_OPENING;
 	flow->tries = 0;
@@ -245,6 +246,7 @@ __noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *fl
 		if (forge_segment(skb, w, hold, at, n))
 			return DROP;
 		at += n;
+		count_rx(leg, w->forge.seq + n);
 		if (at >= end)
 			return send_to_pod(skb, w, i > 0);
 		send_copy_to_pod(skb);

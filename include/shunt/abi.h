@@ -64,6 +64,10 @@
 #define SHUNT_HOLDS 4096
 #define SHUNT_HOLD_SIZE 4096    /* request bytes one flow may have waiting */
 #define SHUNT_LOCKS 16384
+/* Seconds without a packet after which a flow is forgotten. */
+#define SHUNT_IDLE_UNBOUND_S 300 /* no request yet */
+#define SHUNT_IDLE_CLOSING_S 120 /* one side has said FIN */
+#define SHUNT_IDLE_BOUND_S 9000  /* two and a half hours */
 #define SHUNT_HIST_SLOTS 384    /* see histogram.h */
 
 /* An address of either family; IPv4 is ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2), so that both families have one key and one code path. */
@@ -244,7 +248,7 @@ struct shunt_leg {
 	__u32 sdelta;
 	__u32 cdelta;
 	__u32 pnext;   /* pod's space: one past the highest byte the pod has sent */
-	__u32 cnext;   /* pod's space: next client byte the pod expects (kept for an idle leg) */
+	__u32 cnext;   /* pod's space: one past the highest client byte sent to the pod */
 	__u32 acked;   /* C: what the pod has acknowledged */
 	__u32 tsdelta; /* timestamp for the client = pod's + tsdelta */
 	__u32 tslast;  /* the pod's last timestamp */
@@ -367,6 +371,7 @@ struct shunt_hist {
 	X(COOKIE_REPLAYED, note, "late ACKs of a flow that has ended")                                       \
 	X(FLOW_NEW, note, "flows begun")                                                                     \
 	X(FLOW_END, note, "flows ended by both FINs or a reset")                                             \
+	X(FLOW_IDLE, note, "flows ended because nothing was heard of them for too long")                     \
 	X(FLOW_REUSED, note, "flows replaced because the client used the port again")                        \
 	X(FLOW_UNKNOWN, odd, "packets of no flow, answered with a reset")                                    \
 	X(FLOW_FULL, odd, "flows refused: the flow table is full")                                           \
@@ -433,6 +438,7 @@ struct shunt_answer {
 #define SHUNT_PROG_FROM_CLIENT "shunt_from_client" /* ingress of an interface with clients behind it */
 #define SHUNT_PROG_TO_CLIENT "shunt_to_client"     /* its egress */
 #define SHUNT_PROG_EXPLAIN "shunt_explain"         /* for BPF_PROG_TEST_RUN only */
+#define SHUNT_PROG_SWEEP "shunt_sweep"             /* for BPF_PROG_TEST_RUN only */
 
 /* skb->mark of packets that we send round through the host's stack; cleared when they come by again. */
 #define SHUNT_MARK 0x73687574u
