@@ -3,6 +3,8 @@
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
 
+struct bpf_map; /* what bpf_for_each_map_elem() hands its callback; nobody looks inside */
+
 typedef signed char __s8;
 
 typedef unsigned char __u8;
