@@ -40,8 +40,6 @@ struct source_file {
 	unsigned int handles; /* not closed yet */
 	uv_fs_event_t event;
 	uv_timer_t debounce, poll;
-	dev_t device; /* of the folder that inotify watches */
-	ino_t inode;
 };
 
 /* ---- reading */
@@ -333,23 +331,11 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
 	uv_timer_start(&source->debounce, on_debounced, SOURCE_FILE_DEBOUNCE_MS, 0);
 }
 
-/* Watches the folder that has the name now: inotify follows the inode, so a folder put in its place must be watched anew. */
+/* inotify follows an inode, and a folder put in place of another may even have the same number: so the watch is set anew, not compared. */
 static int watch_folder(struct source_file *source)
 {
-	struct stat st;
-	int r;
-
-	if (stat(source->dir, &st) < 0)
-		return -errno;
-	if (uv_is_active((uv_handle_t *)&source->event) && st.st_dev == source->device && st.st_ino == source->inode)
-		return 0;
 	uv_fs_event_stop(&source->event);
-	r = uv_fs_event_start(&source->event, on_event, source->dir, 0);
-	if (r < 0)
-		return r;
-	source->device = st.st_dev;
-	source->inode = st.st_ino;
-	return 0;
+	return uv_fs_event_start(&source->event, on_event, source->dir, 0);
 }
 
 static void on_poll(uv_timer_t *timer)
@@ -357,7 +343,7 @@ static void on_poll(uv_timer_t *timer)
 	struct source_file *source = timer->data;
 
 	watch_folder(source); /* failing that, the poll is what is left; it was said at the start */
-	look(source);
+	look(source);         /* also at what happened between the two watches */
 }
 
 int source_file_watch(struct source_file *source, uv_loop_t *loop, unsigned int poll_ms, source_file_changed *changed, void *userdata)

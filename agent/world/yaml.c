@@ -409,7 +409,8 @@ int yaml_parse(const char *text, size_t size, struct yaml_document **ret_documen
 		if ((start && content) || stop) {
 			const char *part_end = start ? line : next;
 
-			r = parse_part(part, (size_t)(part_end - part), part_line, &documents, &count);
+			if (content)
+				r = parse_part(part, (size_t)(part_end - part), part_line, &documents, &count);
 			part = part_end;
 			part_line = start ? line_number : line_number + 1;
 			content = false;

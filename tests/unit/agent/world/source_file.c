@@ -379,6 +379,17 @@ static void test_the_same_content_and_status_files_call_nobody(void **state)
 	watch_end(&w);
 }
 
+/* Whether inotify watches this very folder: proc(5), fdinfo. */
+static bool is_watched(const char *dir)
+{
+	char command[256];
+	struct stat st;
+
+	assert_int_equal(stat(dir, &st), 0);
+	snprintf(command, sizeof(command), "grep -qs '^inotify .* ino:%lx ' /proc/%d/fdinfo/*", (unsigned long)st.st_ino, getpid());
+	return system(command) == 0;
+}
+
 static void test_a_folder_put_in_its_place_is_watched_in_its_turn(void **state)
 {
 	struct folder *f = *state;
@@ -387,11 +398,13 @@ static void test_a_folder_put_in_its_place_is_watched_in_its_turn(void **state)
 	write_file(f, "a.yaml", SERVICE("a", "10.0.0.1"));
 	read_folder(f);
 	watch_begin(&w, f, 20);
+	assert_true(is_watched(f->dir));
 	remove_file(f, "a.yaml");
 	assert_int_equal(rmdir(f->dir), 0);
 	watch_until(&w, "a=10.0.0.1", 1); /* gone: the last good, and an error */
 	assert_int_equal(mkdir(f->dir, 0755), 0);
 	watch_until(&w, "", 0);
+	assert_true(is_watched(f->dir));
 	write_file(f, "b.yaml", SERVICE("b", "10.0.0.2"));
 	watch_until(&w, "b=10.0.0.2", 0);
 	watch_end(&w);

@@ -87,6 +87,7 @@ static const struct {
 	{ "a: {b: 1,\n b: 2}", "!2 ", "first in line 1" },
 	{ "a: &x 1\nb: *x\n", "!2 ", "alias *x" },
 	{ "a: &x 1\n*x : 2\n", "!2 ", "alias *x as a key" },
+	{ "...\n...\n%YAML 1.1\n---\nb: *x\n", "!5 ", "alias *x" },
 	{ "[a]: 1\n", "!1 ", "allowed: text" },
 	{ "a: \"x\\0y\"\n", "!1 ", "NUL" },
 	{ "\"x\\0y\": 1\n", "!1 ", "NUL" },
