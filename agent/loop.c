@@ -16,6 +16,7 @@
 #include <uv.h>
 
 #include "datapath/netlink.h"
+#include "experiment/engine.h"
 #include "plan/plan.h"
 #include "salt.h"
 #include "util/cleanup.h"
@@ -37,6 +38,7 @@ struct loop {
 	struct datapath *datapath;
 	struct netlink *netlink;
 	uint8_t salt[SALT_BYTES];
+	struct engine *engine;
 	struct tables *tables; /* what is committed; its notes belong to the world as it is */
 
 	struct netlink_link *attached;
@@ -123,11 +125,12 @@ static void write_state(struct loop *loop)
 {
 	_cleanup_free_ char *path = text_printf("%s/state.json", loop->options->run_dir);
 	_cleanup_json_ json_t *state = NULL;
+	json_t *experiments = engine_view(loop->engine);
 	int r;
 
 	state = json_pack("{s:i,s:I,s:s,s:s,s:o,s:o,s:o}", "pid", (int)getpid(), "started", (json_int_t)loop->started, "manifests", loop->options->dir,
 			  "pin_dir", loop->options->pin_dir, "problems", problems_json(&loop->errors), "notes", notes_json(loop->tables), "experiments",
-			  json_array());
+			  experiments ? experiments : json_array());
 	if (!path || !state || json_equal(state, loop->state))
 		return;
 	r = write_atomically(path, state);
@@ -155,18 +158,29 @@ static bool same_tables(const struct tables *a, const struct tables *b)
 #undef SAME
 }
 
-/* Steers by the world as it is. On an error the tables that are live stay. */
-static int steer(struct loop *loop)
+/* The tables for the world as it is and the promotions that hold. */
+static int make_plan(struct loop *loop, struct tables **ret_tables)
 {
-	_cleanup_(tables_free) struct tables *tables = NULL;
 	_cleanup_free_ struct shunt_series *series = calloc(SHUNT_SERIES, sizeof(*series));
+	_cleanup_free_ struct promotion *promotions = NULL;
+	size_t count;
 	int r;
 
 	if (!series)
 		return -ENOMEM;
 	r = datapath_read_series(loop->datapath, series);
 	if (!r)
-		r = plan(loop->world, NULL, 0, series, loop->salt, &tables);
+		r = engine_promotions(loop->engine, &promotions, &count);
+	return r ? r : plan(loop->world, promotions, count, series, loop->salt, ret_tables);
+}
+
+/* Plans and commits. On an error the tables that are live stay. */
+static int steer(struct loop *loop)
+{
+	_cleanup_(tables_free) struct tables *tables = NULL;
+	int r;
+
+	r = make_plan(loop, &tables);
 	if (r)
 		return log_err(r, "cannot plan; packets are steered as before");
 	log_new_notes(loop->tables, tables);
@@ -182,6 +196,67 @@ static int steer(struct loop *loop)
 	return 0;
 }
 
+/* ---- experiments ask ---- */
+
+static void put_resolution(const struct loop *loop, size_t version_count, const struct plan_note *notes, size_t note_count,
+			   struct resolution *resolution)
+{
+	for (size_t i = 0; i < version_count; i++)
+		if (resolution->series[i] >= 0)
+			resolution->names[i] = strdup(loop->tables->series[resolution->series[i]].version);
+	for (size_t i = 0; i < note_count; i++) {
+		_cleanup_free_ char *before = TAKE_PTR(resolution->problem);
+
+		resolution->problem = text_printf("%s%s%s", before ? before : "", before ? "; " : "", notes[i].message);
+	}
+}
+
+static int on_resolve(void *arg, const struct experiment *experiment, struct resolution *resolution)
+{
+	struct loop *loop = arg;
+	struct plan_note *notes;
+	size_t count;
+	int r;
+
+	if (!loop->tables)
+		return -ENOENT;
+	r = plan_resolve_versions(loop->world, loop->tables, experiment, resolution->series, &resolution->route, &notes, &count);
+	if (r)
+		return r;
+	put_resolution(loop, experiment->version_count, notes, count, resolution);
+	notes_free(&notes, count);
+	return 0;
+}
+
+static int on_read(void *arg, int series, struct series_numbers *ret_numbers)
+{
+	struct loop *loop = arg;
+
+	return datapath_read_numbers(loop->datapath, series, ret_numbers);
+}
+
+static int on_steer(void *arg)
+{
+	return steer(arg);
+}
+
+static void on_changed(void *arg)
+{
+	write_state(arg);
+}
+
+static int begin_experiments(struct loop *loop)
+{
+	const struct engine_options options = { .folder = loop->options->dir, .task = { .user = loop->options->task_user } };
+	const struct engine_edge edge = { on_resolve, on_read, on_steer, on_changed, loop };
+	int r;
+
+	r = engine_new(&loop->uv, &options, &edge, &loop->engine);
+	if (!r)
+		r = engine_set_world(loop->engine, loop->world);
+	return r ? log_err(r, "cannot begin the experiments") : 0;
+}
+
 static void on_world(void *userdata, struct world *world, struct manifest_errors *errors)
 {
 	struct loop *loop = userdata;
@@ -189,6 +264,12 @@ static void on_world(void *userdata, struct world *world, struct manifest_errors
 	log_errors(errors);
 	if (errors->count)
 		log_warn("%s has mistakes: what was good before stays in force there", loop->options->dir);
+	if (engine_set_world(loop->engine, world)) {
+		log_err(-ENOMEM, "cannot take up what has changed in %s", loop->options->dir);
+		world_free(&world);
+		manifest_errors_release(errors);
+		return;
+	}
 	world_free(&loop->world);
 	manifest_errors_release(&loop->errors);
 	loop->world = world;
@@ -364,6 +445,8 @@ static int prepare(struct loop *loop)
 		return log_err(-errno, "cannot make %s (--run-dir)", loop->options->run_dir);
 	r = salt_load(loop->options->dir, loop->salt);
 	if (!r)
+		r = begin_experiments(loop);
+	if (!r)
 		r = steer(loop);
 	if (!r)
 		r = attach_all(loop);
@@ -391,18 +474,19 @@ static int begin(struct loop *loop)
 	return r ? log_err(r, "cannot watch %s", loop->options->dir) : 0;
 }
 
-static void close_handle(uv_handle_t *handle, void *data)
+static void close_handle(void *handle)
 {
-	(void)data;
-	if (!uv_is_closing(handle))
+	if (uv_handle_get_type(handle) != UV_UNKNOWN_HANDLE) /* a start that failed did not get that far */
 		uv_close(handle, NULL);
 }
 
 static void release(struct loop *loop)
 {
+	engine_free(&loop->engine);
 	source_file_free(&loop->source);
-	uv_run(&loop->uv, UV_RUN_NOWAIT); /* the watch's own handles close first */
-	uv_walk(&loop->uv, close_handle, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		close_handle(&loop->signal[i]);
+	close_handle(&loop->netlink_poll);
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
 	if (uv_loop_close(&loop->uv))
 		log_debug("the event loop had handles left");

@@ -18,7 +18,7 @@
 #include "util/cleanup.h"
 
 static char sandbox_root[] = "/tmp/shunt-test-XXXXXX";
-static char sandbox_pins[sizeof(sandbox_root) + sizeof("/bpf/shunt")];
+static char sandbox_pins[sizeof(sandbox_root) + sizeof("/bpf/shunt-999")];
 
 static inline int sandbox_begin(void **state)
 {
@@ -47,12 +47,14 @@ static inline int sandbox_end(void **state)
 	return umount2(bpffs, MNT_DETACH) || rmdir(bpffs) || rmdir(sandbox_root);
 }
 
-/* Teardown of a test: no pins for the next one. */
+/* Teardown of a test. The next one has a directory of its own: a test that failed still holds this one. */
 static inline int sandbox_unload(void **state)
 {
+	static unsigned int used;
 	int r = datapath_unload(sandbox_pins);
 
 	(void)state;
+	snprintf(sandbox_pins, sizeof(sandbox_pins), "%s/bpf/shunt-%u", sandbox_root, ++used % 1000);
 	return r && r != -ENOENT;
 }
 
