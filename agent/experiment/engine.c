@@ -1,0 +1,755 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#include "experiment/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "experiment/assess.h"
+#include "experiment/decide.h"
+#include "experiment/state.h"
+#include "experiment/status.h"
+#include "reading/builtin.h"
+#include "reading/provider.h"
+#include "reading/query.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/text.h"
+
+#define QUERY_DEADLINE_MIN_MS 1000
+#define QUERY_DEADLINE_MAX_MS 5000 /* as Iter8's; all queries of an iteration run at once, so it is also the iteration's */
+
+struct engine {
+	uv_loop_t *loop;
+	char *folder, *secrets, *user;
+	struct engine_options options;
+	struct engine_edge edge;
+	struct provider *provider;
+	const struct world *world;
+	struct run *runs;
+};
+
+/* One reading that a provider has been asked for. */
+struct asked {
+	struct run *run;
+	struct reading *reading;
+	struct query *query; /* NULL: answered, or never asked */
+};
+
+/* One experiment. */
+struct run {
+	struct run *next;
+	struct engine *engine;
+	const struct experiment *experiment; /* of the engine's world */
+	uint64_t hash;                       /* of its document */
+	char *ns, *name, *path;
+	char *label;                         /* "ns/name" */
+	bool over;                           /* others know that it is completed */
+	struct state *state; /* NULL: its status file cannot be read, and it stays as it is */
+	json_t *written;     /* what the status file holds */
+	int write_error;
+	uv_timer_t timer;
+	bool seen;
+	struct task_run *task;
+	struct readings *readings; /* while they are taken */
+	struct asked *asked;
+	size_t asked_count, waiting;
+};
+
+static void advance(struct run *run);
+
+/* ---- clock and chance ---- */
+
+static int64_t engine_now(const struct engine *engine)
+{
+	struct timespec ts;
+
+	if (engine->options.now)
+		return engine->options.now(engine->options.now_arg);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static double system_random(void *arg)
+{
+	uint32_t bits = 0;
+
+	(void)arg;
+	if (getrandom(&bits, sizeof(bits), 0) != (ssize_t)sizeof(bits))
+		bits = 1u << 31;
+	return ((double)bits + 0.5) / 4294967296.0;
+}
+
+static int64_t interval_of(const struct run *run)
+{
+	int64_t override = run->engine->options.interval_ms;
+
+	return override ? override : (int64_t)run->experiment->interval_seconds * 1000;
+}
+
+/* ---- the status file ---- */
+
+static void log_events(struct run *run)
+{
+	const json_t *event;
+	size_t i;
+
+	json_array_foreach(run->state->events, i, event)
+		log_info("experiment %s: %s", run->label, json_string_value(event));
+	json_array_clear(run->state->events);
+}
+
+/* Writes the status when it has changed. A failure is logged once and tried again at the next change: the experiment goes on without it. */
+static void save(struct run *run)
+{
+	_cleanup_json_ json_t *document = status_to_json(run->experiment, run->state);
+	int r;
+
+	log_events(run);
+	if (run->written && document && json_equal(document, run->written))
+		return;
+	r = status_write(run->path, document);
+	if (r < 0 && r != run->write_error)
+		log_err(r, "experiment %s: status file %s cannot be written; a restart of the agent would begin it anew", run->label, run->path);
+	run->write_error = r;
+	json_decref(run->written);
+	run->written = r == 0 ? json_deep_copy(document) : NULL;
+	if (run->engine->edge.changed)
+		run->engine->edge.changed(run->engine->edge.arg);
+}
+
+/* Loads what an earlier agent left, or begins. */
+static int load_state(struct run *run)
+{
+	_cleanup_json_ json_t *document = NULL;
+	_cleanup_free_ char *problem = NULL;
+	int r = status_read(run->path, &document, &problem);
+
+	if (r == -ENOENT) {
+		r = state_new(&run->state);
+		if (r == 0)
+			decide_init(run->state, engine_now(run->engine));
+		return r;
+	}
+	if (r == 0)
+		r = status_from_json(document, &run->state, &problem);
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0) {
+		log_err(0, "experiment %s/%s does not run: its status file %s cannot be used: %s; move the file away to begin the experiment anew",
+			run->ns, run->name, run->path, problem ?: strerror(-r));
+		return 0;
+	}
+	run->written = TAKE_PTR(document);
+	log_info("experiment %s goes on: stage %s, %d iterations completed", run->label, stage_name(run->state->stage),
+		 run->state->completed_iterations);
+	return 0;
+}
+
+/* ---- readings ---- */
+
+static void resolution_clear(struct resolution *resolution, size_t count)
+{
+	for (size_t v = 0; resolution->names && v < count; v++)
+		free(resolution->names[v]);
+	free(resolution->names);
+	free(resolution->series);
+	free(resolution->route);
+	free(resolution->problem);
+}
+
+static int resolve(struct run *run, struct resolution *resolution)
+{
+	size_t count = run->experiment->version_count;
+	int r;
+
+	*resolution = (struct resolution){ .series = calloc(count + 1, sizeof(int)), .names = calloc(count + 1, sizeof(char *)) };
+	if (!resolution->series || !resolution->names)
+		return -ENOMEM;
+	r = run->engine->edge.resolve(run->engine->edge.arg, run->experiment, resolution);
+	for (size_t v = 0; r < 0 && v < count; v++)
+		resolution->series[v] = -1;
+	if (r < 0 && !resolution->problem)
+		resolution->problem = text_printf("the tables cannot be read: %s", strerror(-r));
+	return r == -ENOMEM ? r : 0;
+}
+
+/* What was counted for a version since the experiment began; the first time, that is now. */
+static int read_window(struct run *run, const char *version, int series, struct series_numbers *ret_window)
+{
+	struct series_numbers now, base;
+	int r = run->engine->edge.read(run->engine->edge.arg, series, &now);
+
+	if (r < 0)
+		return r;
+	if (!json_object_get(run->state->base, version))
+		json_object_set_new(run->state->base, version, builtin_base_to_json(&now));
+	r = builtin_base_from_json(json_object_get(run->state->base, version), &base);
+	if (r < 0)
+		return r;
+	if (!builtin_window(&now, &base, ret_window)) {
+		log_warn("experiment %s: the counters of %s have begun anew since it started; it counts from there", run->label, version);
+		json_object_set_new(run->state->base, version, builtin_base_to_json(&(struct series_numbers){}));
+	}
+	return 0;
+}
+
+static void fail_builtins(struct run *run, size_t version, const char *problem)
+{
+	for (size_t m = 0; m < run->readings->metric_count; m++) {
+		struct metric_origin origin = metric_resolve(run->engine->world, run->ns, run->readings->metrics[m]);
+
+		if (origin.source == METRIC_BUILTIN)
+			reading_fail(&run->readings->cells[m * run->readings->version_count + version], "%s", problem);
+	}
+}
+
+static void read_builtins(struct run *run, size_t version, const struct resolution *resolution)
+{
+	struct series_numbers window;
+	int r;
+
+	if (resolution->series[version] < 0) {
+		fail_builtins(run, version, resolution->problem ?: "the version is in no route");
+		return;
+	}
+	r = read_window(run, run->readings->versions[version], resolution->series[version], &window);
+	if (r < 0) {
+		fail_builtins(run, version, strerror(-r));
+		return;
+	}
+	for (size_t m = 0; m < run->readings->metric_count; m++) {
+		struct metric_origin origin = metric_resolve(run->engine->world, run->ns, run->readings->metrics[m]);
+
+		if (origin.source == METRIC_BUILTIN)
+			builtin_read(origin.builtin, &window, &run->readings->cells[m * run->readings->version_count + version]);
+	}
+}
+
+static void finish_reading(struct run *run);
+
+static void answered(void *arg, struct reading *reading)
+{
+	struct asked *asked = arg;
+	struct run *run = asked->run;
+
+	asked->query = NULL;
+	*asked->reading = *reading;
+	reading->problem = NULL; /* taken */
+	if (--run->waiting == 0)
+		finish_reading(run);
+}
+
+static void ask_provider(struct run *run, const struct metric *metric, size_t version, struct reading *reading)
+{
+	int64_t elapsed = engine_now(run->engine) - run->state->start_time, deadline = interval_of(run);
+	_cleanup_json_ json_t *values = query_values(&run->experiment->versions[version], elapsed);
+	struct asked *asked = &run->asked[run->asked_count];
+	_cleanup_free_ char *problem = NULL;
+	int r;
+
+	deadline = deadline < QUERY_DEADLINE_MIN_MS ? QUERY_DEADLINE_MIN_MS : deadline > QUERY_DEADLINE_MAX_MS ? QUERY_DEADLINE_MAX_MS : deadline;
+	*asked = (struct asked){ .run = run, .reading = reading };
+	r = values ? provider_query(run->engine->provider, metric, values, (uint64_t)deadline, answered, asked, &asked->query, &problem) : -ENOMEM;
+	if (r < 0) {
+		reading_fail(reading, "%s", problem ?: strerror(-r));
+		return;
+	}
+	run->asked_count++;
+	run->waiting++;
+}
+
+/* What does not come from our counters. */
+static void read_others(struct run *run, size_t metric, size_t version)
+{
+	struct metric_origin origin = metric_resolve(run->engine->world, run->ns, run->readings->metrics[metric]);
+	struct reading *reading = &run->readings->cells[metric * run->readings->version_count + version];
+	double elapsed = (double)((engine_now(run->engine) - run->state->start_time) / 1000);
+
+	if (origin.source == METRIC_HTTP)
+		ask_provider(run, origin.object, version, reading);
+	else if (origin.source == METRIC_MOCK)
+		mock_read(origin.object, run->readings->versions[version], elapsed < 1 ? 1 : elapsed, &run->engine->options.random, reading);
+	else if (origin.source == METRIC_UNKNOWN)
+		reading_fail(reading, "Unable to find metric %s", run->readings->metrics[metric]);
+}
+
+static void cancel_reading(struct run *run)
+{
+	for (size_t i = 0; i < run->asked_count; i++)
+		query_cancel(&run->asked[i].query);
+	free(TAKE_PTR(run->asked));
+	run->asked_count = run->waiting = 0;
+	readings_free(&run->readings);
+}
+
+/* The route is this experiment's now: what an earlier one has promoted there would leave one version without users. */
+static void release_older(struct run *run, const char *route)
+{
+	bool released = false;
+
+	for (struct run *other = run->engine->runs; other; other = other->next) {
+		struct state_promotion *promotion = other->state ? &other->state->promotion : NULL;
+
+		if (other == run || !promotion || !promotion->made || promotion->released || other->state->stage != STAGE_COMPLETED)
+			continue;
+		if (!route || !promotion->route || strcmp(route, promotion->route) != 0)
+			continue;
+		promotion->released = released = true;
+		log_info("experiment %s/%s: its promotion of %s ends because %s/%s begins on route %s", other->ns, other->name, promotion->version, run->ns,
+			 run->name, route);
+		save(other);
+	}
+	if (released)
+		run->engine->edge.steer(run->engine->edge.arg);
+}
+
+static int begin_reading(struct run *run)
+{
+	struct resolution resolution = {};
+	int r = resolve(run, &resolution);
+
+	if (r == 0)
+		r = readings_new(run->engine->world, run->experiment, &run->readings);
+	if (r == 0) {
+		run->asked = calloc(run->readings->metric_count * run->readings->version_count + 1, sizeof(*run->asked));
+		r = run->asked ? 0 : -ENOMEM;
+	}
+	if (r == 0 && run->state->completed_iterations == 0)
+		release_older(run, resolution.route);
+	for (size_t v = 0; r == 0 && v < run->experiment->version_count; v++) {
+		read_builtins(run, v, &resolution);
+		for (size_t m = 0; m < run->readings->metric_count; m++)
+			read_others(run, m, v);
+	}
+	resolution_clear(&resolution, run->experiment->version_count);
+	return r;
+}
+
+/* ---- decisions ---- */
+
+struct decide_call {
+	struct decide_input in;
+	struct contender *contenders;
+};
+
+static void cleanup_call(struct decide_call *call)
+{
+	free(call->contenders);
+}
+
+static int make_call(const struct run *run, struct decide_call *call)
+{
+	size_t count = 0;
+
+	for (const struct run *other = run->engine->runs; other; other = other->next)
+		count++;
+	call->contenders = calloc(count, sizeof(*call->contenders));
+	if (!call->contenders)
+		return -ENOMEM;
+	call->in = (struct decide_input){
+		.world = run->engine->world,
+		.experiment = run->experiment,
+		.contenders = call->contenders,
+		.now = engine_now(run->engine),
+		.interval_ms = interval_of(run),
+	};
+	for (const struct run *other = run->engine->runs; other; other = other->next) {
+		if (other->state)
+			call->contenders[call->in.contender_count++] = (struct contender){ other->experiment, other->state };
+	}
+	return 0;
+}
+
+static void turn(uv_timer_t *timer)
+{
+	advance(timer->data);
+}
+
+static void turn_in(struct run *run, int64_t ms)
+{
+	uv_update_time(run->engine->loop);
+	uv_timer_start(&run->timer, turn, ms > 0 ? (uint64_t)ms : 0, 0);
+}
+
+/* The target may be free for another now. */
+static void wake_waiting(struct engine *engine)
+{
+	for (struct run *run = engine->runs; run; run = run->next) {
+		if (run->state && run->state->stage == STAGE_WAITING)
+			turn_in(run, 0);
+	}
+}
+
+static void finish_reading(struct run *run)
+{
+	_cleanup_(assessment_free) struct assessment *assessment = NULL;
+	_cleanup_(cleanup_call) struct decide_call call = {};
+
+	readings_join_samples(run->engine->world, run->experiment, run->readings);
+	if (make_call(run, &call) < 0 || assess(run->experiment, run->readings, NULL, &assessment) < 0) {
+		log_err(-ENOMEM, "experiment %s: iteration left out", run->label);
+		cancel_reading(run);
+		turn_in(run, interval_of(run));
+		return;
+	}
+	if (!run->state->metrics)
+		run->state->metrics = status_metrics(run->engine->world, run->experiment, run->readings);
+	json_decref(run->state->analysis);
+	run->state->analysis = status_analysis(run->experiment, run->readings, assessment, call.in.now);
+	status_note_missing(run->state, run->readings, call.in.now);
+	decide_assessed(&call.in, run->state, assessment);
+	cancel_reading(run);
+	advance(run);
+}
+
+static uint64_t route_hash(const struct world *world, const char *route)
+{
+	for (size_t i = 0; route && i < world->virtual_service_count; i++) {
+		const struct object_meta *meta = &world->virtual_services[i].meta;
+		size_t length = strlen(meta->ns);
+
+		if (strncmp(route, meta->ns, length) == 0 && route[length] == '/' && strcmp(route + length + 1, meta->name) == 0)
+			return meta->hash;
+	}
+	return 0;
+}
+
+/* Sets what the next plan is to follow; false: the version is in no route, there is nothing to steer. */
+static bool record_promotion(struct run *run)
+{
+	struct state_promotion *promotion = &run->state->promotion;
+	size_t version = decide_version(run->experiment, run->state->recommended);
+	struct resolution resolution = {};
+	bool found = resolve(run, &resolution) == 0 && resolution.series[version] >= 0 && resolution.names[version];
+
+	if (found) {
+		free(promotion->route);
+		promotion->route = TAKE_PTR(resolution.route);
+		text_replace(&promotion->version, "%s", resolution.names[version]);
+		promotion->route_hash = route_hash(run->engine->world, promotion->route);
+		promotion->made = true;
+		promotion->released = false;
+		state_event(run->state, "Promotion", "Steering route %s to %s", promotion->route ?: "(all that have the version)", promotion->version);
+	} else {
+		state_event(run->state, "Promotion", "Nothing is steered: %s is in no route%s%s", run->state->recommended,
+			    resolution.problem ? ": " : "", resolution.problem ?: "");
+	}
+	resolution_clear(&resolution, run->experiment->version_count);
+	return found;
+}
+
+/* The intention is on disk before the packets follow it: a plan made after a crash in between has the promotion too. */
+static void promote(struct run *run, const struct decide_input *in)
+{
+	int r = 0;
+
+	if (record_promotion(run)) {
+		save(run);
+		r = run->engine->edge.steer(run->engine->edge.arg);
+	}
+	decide_promoted(in, run->state, r);
+}
+
+static json_t *task_context(const struct run *run)
+{
+	const struct version_detail *version;
+	json_t *context;
+
+	if (!run->state->recommended)
+		return NULL;
+	version = &run->experiment->versions[decide_version(run->experiment, run->state->recommended)];
+	context = json_pack("{s:s}", "name", version->name);
+	for (size_t i = 0; i < version->variable_count; i++)
+		json_object_set_new(context, version->variables[i].name, json_string(version->variables[i].value));
+	json_object_set(context, "this", run->experiment->meta.document);
+	return context;
+}
+
+static void report_task(struct run *run, bool ok, const char *message)
+{
+	_cleanup_(cleanup_call) struct decide_call call = {};
+
+	log_msg(ok ? LOG_INFO : LOG_ERR, "experiment %s: %s", run->label, message);
+	if (make_call(run, &call) == 0)
+		decide_task_done(&call.in, run->state, ok, message);
+}
+
+static void task_ended(void *arg, bool ok, const char *message)
+{
+	struct run *run = arg;
+
+	run->task = NULL;
+	report_task(run, ok, message);
+	advance(run);
+}
+
+/* Returns whether the task is running; when it could not start, that is reported already. */
+static bool start_task(struct run *run, const struct task *task)
+{
+	_cleanup_json_ json_t *context = task_context(run);
+	_cleanup_free_ char *problem = NULL;
+	int r = task_start(run->engine->loop, task, context, &run->engine->options.task, task_ended, run, &run->task, &problem);
+
+	if (r == 0)
+		return true;
+	report_task(run, false, problem ?: strerror(-r));
+	return false;
+}
+
+/* Carries out one decision. Returns whether the machine can turn again at once. */
+static bool carry_out(struct run *run, const struct decide_input *in, const struct decision *decision)
+{
+	switch (decision->kind) {
+	case DECIDE_READ:
+		if (begin_reading(run) < 0) {
+			cancel_reading(run);
+			turn_in(run, in->interval_ms);
+		} else if (run->waiting == 0) {
+			finish_reading(run); /* which goes on by itself */
+		}
+		return false;
+	case DECIDE_PROMOTE:
+		promote(run, in);
+		return true;
+	case DECIDE_TASK:
+		save(run);
+		return !start_task(run, decision->task);
+	case DECIDE_WAIT:
+		if (decision->until)
+			turn_in(run, decision->until - in->now);
+		return false;
+	case DECIDE_OVER:
+		return false;
+	}
+	return false;
+}
+
+/* One experiment as far as it goes without waiting. */
+static void advance(struct run *run)
+{
+	bool again = true;
+
+	while (again && run->state && !run->task && !run->readings) {
+		_cleanup_(cleanup_call) struct decide_call call = {};
+		struct decision decision;
+
+		if (make_call(run, &call) < 0) {
+			turn_in(run, interval_of(run));
+			return;
+		}
+		decision = decide_next(&call.in, run->state);
+		save(run);
+		if (!run->over && run->state->stage == STAGE_COMPLETED) {
+			run->over = true;
+			wake_waiting(run->engine);
+		}
+		again = carry_out(run, &call.in, &decision);
+	}
+}
+
+/* ---- the world ---- */
+
+static void run_closed(uv_handle_t *handle)
+{
+	struct run *run = handle->data;
+
+	state_free(&run->state);
+	json_decref(run->written);
+	free(run->ns);
+	free(run->name);
+	free(run->path);
+	free(run->label);
+	free(run);
+}
+
+/* The engine may be gone by the time the handle is closed. */
+static void run_end(struct run *run)
+{
+	cancel_reading(run);
+	task_cancel(&run->task);
+	uv_close((uv_handle_t *)&run->timer, run_closed);
+}
+
+static int run_new(struct engine *engine, const struct experiment *experiment)
+{
+	struct run *run = calloc(1, sizeof(*run));
+
+	if (!run)
+		return -ENOMEM;
+	run->engine = engine;
+	run->experiment = experiment;
+	run->hash = experiment->meta.hash;
+	run->seen = true;
+	uv_timer_init(engine->loop, &run->timer);
+	run->timer.data = run;
+	run->ns = strdup(experiment->meta.ns);
+	run->name = strdup(experiment->meta.name);
+	run->path = status_path(engine->folder, experiment->meta.ns, experiment->meta.name);
+	run->label = text_printf("%s/%s", experiment->meta.ns, experiment->meta.name);
+	if (!run->ns || !run->name || !run->path || !run->label || load_state(run) < 0) {
+		uv_close((uv_handle_t *)&run->timer, run_closed);
+		return -ENOMEM;
+	}
+	run->next = engine->runs;
+	engine->runs = run;
+	return 0;
+}
+
+static struct run *find_run(const struct engine *engine, const struct object_meta *meta)
+{
+	for (struct run *run = engine->runs; run; run = run->next) {
+		if (strcmp(run->ns, meta->ns) == 0 && strcmp(run->name, meta->name) == 0)
+			return run;
+	}
+	return NULL;
+}
+
+static void update_run(struct run *run, const struct experiment *experiment)
+{
+	run->experiment = experiment;
+	run->seen = true;
+	if (run->hash == experiment->meta.hash)
+		return;
+	run->hash = experiment->meta.hash;
+	cancel_reading(run); /* it was of other versions or metrics, perhaps */
+	log_info("experiment %s: its manifest has changed; it goes on with what is written now", run->label);
+}
+
+/* An experiment that is deleted takes its status and its promotion with it. */
+static void drop_unseen(struct engine *engine)
+{
+	for (struct run **at = &engine->runs; *at;) {
+		struct run *run = *at;
+
+		if (run->seen) {
+			at = &run->next;
+			continue;
+		}
+		*at = run->next;
+		log_info("experiment %s is gone; the route's own rules hold again", run->label);
+		if (unlink(run->path) < 0 && errno != ENOENT)
+			log_err(-errno, "status file %s cannot be removed", run->path);
+		run_end(run);
+	}
+}
+
+/* A promotion stands in for a change of the route's object. Once the object has changed, what it says is what holds, for good. */
+static void release_changed(struct run *run)
+{
+	struct state_promotion *promotion = run->state ? &run->state->promotion : NULL;
+
+	if (!promotion || !promotion->made || promotion->released || !promotion->route)
+		return;
+	if (route_hash(run->engine->world, promotion->route) == promotion->route_hash)
+		return;
+	promotion->released = true;
+	log_info("experiment %s: VirtualService %s has changed; its rules hold from here on, the promotion of %s has done its work", run->label,
+		 promotion->route, promotion->version);
+}
+
+int engine_set_world(struct engine *engine, const struct world *world)
+{
+	int r = 0;
+
+	engine->world = world;
+	for (struct run *run = engine->runs; run; run = run->next)
+		run->seen = false;
+	for (size_t i = 0; i < world->experiment_count; i++) {
+		struct run *run = find_run(engine, &world->experiments[i].meta);
+
+		if (run)
+			update_run(run, &world->experiments[i]);
+		else if (run_new(engine, &world->experiments[i]) < 0)
+			r = -ENOMEM;
+	}
+	drop_unseen(engine);
+	for (struct run *run = engine->runs; run; run = run->next) {
+		release_changed(run);
+		turn_in(run, 0);
+	}
+	return r;
+}
+
+int engine_promotions(const struct engine *engine, struct promotion **ret_promotions, size_t *ret_count)
+{
+	struct promotion *promotions;
+	size_t count = 0;
+
+	for (const struct run *run = engine->runs; run; run = run->next)
+		count++;
+	promotions = calloc(count + 1, sizeof(*promotions));
+	if (!promotions)
+		return -ENOMEM;
+	count = 0;
+	for (const struct run *run = engine->runs; run; run = run->next) {
+		const struct state_promotion *promotion = run->state ? &run->state->promotion : NULL;
+
+		if (promotion && promotion->made && !promotion->released)
+			promotions[count++] = (struct promotion){ run->label, promotion->route, promotion->version, promotion->route_hash };
+	}
+	*ret_promotions = promotions;
+	*ret_count = count;
+	return 0;
+}
+
+json_t *engine_view(const struct engine *engine)
+{
+	json_t *list = json_array();
+
+	for (const struct run *run = engine->runs; run; run = run->next) {
+		_cleanup_json_ json_t *document = run->state ? status_to_json(run->experiment, run->state) : NULL;
+		json_t *status = document ? json_object_get(document, "status") : NULL;
+
+		json_array_insert_new(list, 0, /* the newest run is the first in the list */
+				      json_pack("{s:s, s:s, s:s, s:I, s:O?}", "namespace", run->ns, "name", run->name, "target", run->experiment->target,
+						"interval_ms", (json_int_t)interval_of(run), "status", status));
+	}
+	return list;
+}
+
+/* ---- lifetime ---- */
+
+int engine_new(uv_loop_t *loop, const struct engine_options *options, const struct engine_edge *edge, struct engine **ret_engine)
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+
+	if (!engine)
+		return -ENOMEM;
+	engine->loop = loop;
+	engine->options = *options;
+	engine->edge = *edge;
+	engine->folder = strdup(options->folder);
+	engine->secrets = options->secrets ? strdup(options->secrets) : text_printf("%s/.secrets", options->folder);
+	engine->user = options->task.user ? strdup(options->task.user) : NULL;
+	engine->options.task.user = engine->user;
+	if (!engine->options.random.next)
+		engine->options.random.next = system_random;
+	if (!engine->folder || !engine->secrets || provider_new(loop, engine->secrets, &engine->provider) < 0) {
+		engine_free(&engine);
+		return -ENOMEM;
+	}
+	*ret_engine = engine;
+	return 0;
+}
+
+void engine_free(struct engine **engine)
+{
+	struct engine *e = TAKE_PTR(*engine);
+	struct run *next;
+
+	if (!e)
+		return;
+	for (struct run *run = e->runs; run; run = next) {
+		next = run->next;
+		run_end(run);
+	}
+	provider_free(&e->provider);
+	free(e->folder);
+	free(e->secrets);
+	free(e->user);
+	free(e);
+}

@@ -1,0 +1,569 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Whole experiments on a real loop, with real status files and real tasks. What stands in for the datapath are the engine's own edge calls: counters
+ * that the test sets, and a note of what the engine asked to be steered, and when.
+ */
+#include "experiment/engine.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "experiment/status.h"
+#include "shunt/histogram.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/text.h"
+#include "world/manifest.h"
+
+#define MS 1000000ull
+#define INTERVAL_MS 30
+#define LIMIT_MS 20000 /* of a whole test; it ends much sooner */
+
+static const char route_yaml[] =
+	"apiVersion: networking.istio.io/v1alpha3\nkind: VirtualService\nmetadata: {name: routing-rule}\n"
+	"spec:\n  hosts: [example.com]\n  http:\n"
+	"  - match: [{headers: {userhash: {prefix: \"101\"}}}]\n"
+	"    route: [{destination: {host: flowers.ns-candidate.svc.cluster.local}, headers: {response: {set: {version: flowers-v2}}}}]\n"
+	"  - route: [{destination: {host: flowers.ns-baseline.svc.cluster.local}, headers: {response: {set: {version: flowers-v1}}}}]\n---\n";
+
+static const char promoted_yaml[] =
+	"apiVersion: networking.istio.io/v1alpha3\nkind: VirtualService\nmetadata: {name: routing-rule}\n"
+	"spec:\n  hosts: [example.com]\n  http:\n"
+	"  - route: [{destination: {host: flowers.ns-baseline.svc.cluster.local}, headers: {response: {set: {version: flowers-v2}}}}]\n---\n";
+
+static const char metric_yaml[] =
+	"apiVersion: iter8.tools/v2alpha2\nkind: Metric\nmetadata: {name: user-engagement, namespace: iter8-kfserving}\n"
+	"spec:\n  type: Counter\n  mock: [{name: flowers-v1, level: 10}, {name: flowers-v2, level: 15}]\n---\n";
+
+/* The tutorial's experiment; %s: name, the finish script, iterations. */
+static const char experiment_yaml[] =
+	"apiVersion: iter8.tools/v2alpha2\nkind: Experiment\nmetadata: {name: %s}\n"
+	"spec:\n  target: flowers\n  strategy:\n    testingPattern: A/B\n    deploymentPattern: FixedSplit\n"
+	"    actions: {finish: [{task: common/exec, with: {cmd: /bin/sh, args: [-c, '%s']}}]}\n"
+	"  criteria:\n    requestCount: iter8-kfserving/request-count\n"
+	"    rewards: [{metric: iter8-kfserving/user-engagement, preferredDirection: High}]\n"
+	"    objectives: [{metric: iter8-kfserving/mean-latency, upperLimit: 2000}, {metric: iter8-kfserving/error-rate, upperLimit: \"0.01\"}]\n"
+	"  duration: {intervalSeconds: 10, iterationsPerLoop: %d}\n"
+	"  versionInfo:\n    baseline: {name: flowers-v1, variables: [{name: promote, value: v1.yaml}]}\n"
+	"    candidates: [{name: flowers-v2, variables: [{name: promote, value: v2.yaml}]}]\n---\n";
+
+struct bench {
+	uv_loop_t loop;
+	uv_timer_t limit;
+	char folder[64];
+	struct engine *engine;
+	struct world *world;
+	struct series_numbers numbers[2]; /* of series 7 and 8 */
+	int reads;
+	int steered;           /* times */
+	int steer_result;
+	bool promoted_on_disk; /* the status file had the promotion when steering was asked for */
+	char *steered_to;      /* version of the only promotion at the last steering; NULL: there was none */
+	const char *stop_stage; /* stop the loop when an experiment's status says this */
+	int stop_iterations;
+	const char *watched;   /* name of that experiment */
+};
+
+/* ---- the edge ---- */
+
+static int edge_resolve(void *arg, const struct experiment *experiment, struct resolution *resolution)
+{
+	(void)arg;
+	for (size_t v = 0; v < experiment->version_count; v++) {
+		bool first = strcmp(experiment->versions[v].name, "flowers-v1") == 0;
+
+		resolution->series[v] = first ? 7 : 8;
+		resolution->names[v] = strdup(experiment->versions[v].name);
+	}
+	resolution->route = strdup("default/routing-rule");
+	return 0;
+}
+
+/* Every look finds 20 more requests of 10 ms (baseline) or 12 ms. */
+static int edge_read(void *arg, int series, struct series_numbers *ret_numbers)
+{
+	struct bench *bench = arg;
+	struct series_numbers *n = &bench->numbers[series - 7];
+	uint64_t ns = series == 7 ? 10 * MS : 12 * MS;
+
+	bench->reads++;
+	*ret_numbers = *n;
+	n->count.requests += 20;
+	n->count.latency_count += 20;
+	n->count.latency_sum_ns += 20 * ns;
+	n->latency[SHUNT_LATENCY_TOTAL].slot[shunt_hist_slot(ns)] += 20;
+	return 0;
+}
+
+static json_t *read_status(const struct bench *bench, const char *name)
+{
+	_cleanup_free_ char *path = status_path(bench->folder, "default", name), *problem = NULL;
+	json_t *document = NULL;
+
+	return status_read(path, &document, &problem) == 0 ? document : NULL;
+}
+
+static int edge_steer(void *arg)
+{
+	struct bench *bench = arg;
+	_cleanup_json_ json_t *document = read_status(bench, "exp");
+	_cleanup_free_ struct promotion *promotions = NULL;
+	json_t *recorded = json_object_get(json_object_get(json_object_get(document, "status"), "shunt"), "promotion");
+	size_t count;
+
+	assert_int_equal(engine_promotions(bench->engine, &promotions, &count), 0);
+	bench->steered++;
+	bench->promoted_on_disk = json_is_object(recorded);
+	text_replace(&bench->steered_to, "%s", count == 1 ? promotions[0].version : "");
+	return bench->steer_result;
+}
+
+static void edge_changed(void *arg)
+{
+	struct bench *bench = arg;
+	_cleanup_json_ json_t *view = engine_view(bench->engine);
+	const json_t *item, *status;
+	size_t i;
+
+	json_array_foreach(view, i, item) {
+		status = json_object_get(item, "status");
+		if (strcmp(json_string_value(json_object_get(item, "name")), bench->watched) != 0 || !status)
+			continue;
+		if (bench->stop_stage && strcmp(json_string_value(json_object_get(status, "stage")), bench->stop_stage) == 0)
+			uv_stop(&bench->loop);
+		if (bench->stop_iterations && json_integer_value(json_object_get(status, "completedIterations")) >= bench->stop_iterations)
+			uv_stop(&bench->loop);
+	}
+}
+
+/* ---- the bench ---- */
+
+static struct world *world_of(const char *text)
+{
+	struct manifest_documents documents = {};
+	struct manifest_errors errors = {};
+	struct world *world = calloc(1, sizeof(*world));
+
+	assert_int_equal(manifest_parse("test.yaml", text, strlen(text), 1000, &documents, &errors), 0);
+	for (size_t i = 0; i < documents.count; i++)
+		assert_int_equal(manifest_decode(&documents.items[i], world, &errors), 0);
+	assert_int_equal(errors.count, 0);
+	manifest_documents_release(&documents);
+	manifest_errors_release(&errors);
+	return world;
+}
+
+static void set_world(struct bench *bench, char *text)
+{
+	struct world *old = bench->world;
+
+	bench->world = world_of(text);
+	free(text);
+	assert_int_equal(engine_set_world(bench->engine, bench->world), 0);
+	world_free(&old);
+}
+
+static char *tutorial(const char *route, const char *finish, int iterations)
+{
+	_cleanup_free_ char *experiment = text_printf(experiment_yaml, "exp", finish, iterations);
+
+	return text_printf("%s%s%s", route, metric_yaml, experiment);
+}
+
+static void limit_reached(uv_timer_t *timer)
+{
+	(void)timer;
+	fail_msg("the experiment did not get where it should within %d ms", LIMIT_MS);
+}
+
+static void start_engine(struct bench *bench)
+{
+	struct engine_options options = { .folder = bench->folder, .interval_ms = INTERVAL_MS, .task = { .user = "root" } };
+	struct engine_edge edge = { edge_resolve, edge_read, edge_steer, edge_changed, bench };
+
+	assert_int_equal(engine_new(&bench->loop, &options, &edge, &bench->engine), 0);
+}
+
+static void stop_engine(struct bench *bench)
+{
+	engine_free(&bench->engine);
+	uv_run(&bench->loop, UV_RUN_NOWAIT);
+	uv_run(&bench->loop, UV_RUN_NOWAIT);
+}
+
+static int setup(void **state)
+{
+	struct bench *bench = calloc(1, sizeof(*bench));
+
+	log_set_level(LOG_ERR);
+	bench->watched = "exp";
+	strcpy(bench->folder, "/tmp/shunt-engine-XXXXXX");
+	assert_non_null(mkdtemp(bench->folder));
+	uv_loop_init(&bench->loop);
+	uv_timer_init(&bench->loop, &bench->limit);
+	uv_unref((uv_handle_t *)&bench->limit);
+	uv_timer_start(&bench->limit, limit_reached, LIMIT_MS, 0);
+	start_engine(bench);
+	*state = bench;
+	return 0;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	struct bench *bench = *state;
+
+	engine_free(&bench->engine);
+	uv_close((uv_handle_t *)&bench->limit, NULL);
+	uv_run(&bench->loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&bench->loop), 0);
+	world_free(&bench->world);
+	nftw(bench->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	free(bench->steered_to);
+	free(bench);
+	return 0;
+}
+
+static void run_until(struct bench *bench, const char *stage, int iterations)
+{
+	bench->stop_stage = stage;
+	bench->stop_iterations = iterations;
+	uv_run(&bench->loop, UV_RUN_DEFAULT);
+	bench->stop_stage = NULL;
+	bench->stop_iterations = 0;
+}
+
+static json_t *status_of(const struct bench *bench, const char *name)
+{
+	_cleanup_json_ json_t *document = read_status(bench, name);
+
+	assert_non_null(document);
+	return json_incref(json_object_get(document, "status"));
+}
+
+static const char *text_at(const json_t *json, const char *key)
+{
+	return json_string_value(json_object_get(json, key));
+}
+
+static bool condition_is_true(const json_t *status, const char *type)
+{
+	const json_t *condition;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "conditions"), i, condition) {
+		if (strcmp(text_at(condition, "type"), type) == 0)
+			return strcmp(text_at(condition, "status"), "True") == 0;
+	}
+	return false;
+}
+
+static char *read_file(const char *folder, const char *name)
+{
+	_cleanup_free_ char *path = text_printf("%s/%s", folder, name);
+	_cleanup_file_ FILE *file = fopen(path, "re");
+	char *text = calloc(1, 1024);
+
+	assert_non_null(file);
+	assert_true(fread(text, 1, 1023, file) > 0);
+	return text;
+}
+
+static bool exists(const char *folder, const char *name)
+{
+	_cleanup_free_ char *path = text_printf("%s/%s", folder, name);
+
+	return access(path, F_OK) == 0;
+}
+
+/* ---- tests ---- */
+
+static void the_tutorial_ends_with_its_winner_promoted_and_its_task_run(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *finish = text_printf("echo apply {{ .promote }} >>%s/applied", bench->folder), *applied = NULL;
+	_cleanup_json_ json_t *status = NULL;
+	json_t *analysis, *values;
+
+	set_world(bench, tutorial(route_yaml, finish, 5));
+	run_until(bench, "Completed", 0);
+	status = status_of(bench, "exp");
+	analysis = json_object_get(status, "analysis");
+	assert_int_equal(json_integer_value(json_object_get(status, "completedIterations")), 5);
+	assert_string_equal(text_at(status, "versionRecommendedForPromotion"), "flowers-v2");
+	assert_string_equal(text_at(status, "message"), "ExperimentCompleted: Experiment Completed");
+	assert_true(condition_is_true(status, "Completed"));
+	assert_true(condition_is_true(status, "TargetAcquired"));
+	assert_false(condition_is_true(status, "Failed"));
+	assert_string_equal(text_at(json_object_get(json_object_get(analysis, "winnerAssessment"), "data"), "winner"), "flowers-v2");
+
+	/* the fifth look is 4 * 20 requests after the first, which was the base */
+	values = json_object_get(json_object_get(json_object_get(analysis, "aggregatedMetrics"), "data"), "iter8-kfserving/request-count");
+	assert_string_equal(text_at(json_object_get(json_object_get(values, "data"), "flowers-v2"), "value"), "80");
+
+	assert_int_equal(bench->steered, 1);
+	assert_string_equal(bench->steered_to, "flowers-v2");
+	assert_true(bench->promoted_on_disk);
+	applied = read_file(bench->folder, "applied");
+	assert_string_equal(applied, "apply v2.yaml\n");
+}
+
+/* The task looks for what steering left: it finds it only if steering came first. */
+static int steer_and_leave_mark(void *arg)
+{
+	struct bench *bench = arg;
+	_cleanup_free_ char *path = text_printf("%s/steered", bench->folder);
+	_cleanup_file_ FILE *mark = fopen(path, "we");
+
+	return edge_steer(arg);
+}
+
+static void steering_comes_before_the_finish_task(void **state)
+{
+	struct bench *bench = *state;
+	struct engine_options options = { .folder = bench->folder, .interval_ms = INTERVAL_MS, .task = { .user = "root" } };
+	struct engine_edge edge = { edge_resolve, edge_read, steer_and_leave_mark, edge_changed, bench };
+	_cleanup_free_ char *finish = text_printf("test -e %s/steered", bench->folder);
+	_cleanup_json_ json_t *status = NULL;
+
+	stop_engine(bench);
+	assert_int_equal(engine_new(&bench->loop, &options, &edge, &bench->engine), 0);
+	set_world(bench, tutorial(route_yaml, finish, 2));
+	run_until(bench, "Completed", 0);
+	status = status_of(bench, "exp");
+	assert_false(condition_is_true(status, "Failed"));
+}
+
+static void a_restart_goes_on_with_the_same_iteration_start_and_counters(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_json_ json_t *before = NULL, *after = NULL;
+	json_t *values;
+
+	set_world(bench, tutorial(route_yaml, "true", 6));
+	run_until(bench, NULL, 3);
+	before = status_of(bench, "exp");
+	stop_engine(bench); /* as kill -9 would: nothing is said to anybody */
+	start_engine(bench);
+	set_world(bench, tutorial(route_yaml, "true", 6));
+	run_until(bench, "Completed", 0);
+	after = status_of(bench, "exp");
+	assert_string_equal(text_at(after, "startTime"), text_at(before, "startTime"));
+	assert_string_equal(text_at(after, "initTime"), text_at(before, "initTime"));
+	assert_true(json_equal(json_object_get(json_object_get(after, "shunt"), "base"), json_object_get(json_object_get(before, "shunt"), "base")));
+	assert_int_equal(json_integer_value(json_object_get(after, "completedIterations")), 6);
+	values = json_object_get(json_object_get(json_object_get(json_object_get(after, "analysis"), "aggregatedMetrics"), "data"), "iter8-kfserving/request-count");
+	assert_string_equal(text_at(json_object_get(json_object_get(values, "data"), "flowers-v1"), "value"), "100");
+}
+
+static void a_restart_in_the_finish_task_runs_it_again_and_steers_from_the_first_plan_on(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *slow = text_printf("echo begun >>%s/applied; test -e %s/go || sleep 1000", bench->folder, bench->folder);
+	_cleanup_free_ char *go = text_printf("%s/go", bench->folder), *applied = NULL;
+	_cleanup_free_ struct promotion *promotions = NULL;
+	_cleanup_file_ FILE *mark = NULL;
+	size_t count;
+
+	set_world(bench, tutorial(route_yaml, slow, 1));
+	run_until(bench, "Finishing", 0);
+	while (!exists(bench->folder, "applied"))
+		uv_run(&bench->loop, UV_RUN_NOWAIT);
+	stop_engine(bench);
+
+	mark = fopen(go, "we");
+	start_engine(bench);
+	set_world(bench, tutorial(route_yaml, slow, 1));
+	assert_int_equal(engine_promotions(bench->engine, &promotions, &count), 0);
+	assert_int_equal(count, 1);
+	assert_string_equal(promotions[0].experiment, "default/exp");
+	assert_string_equal(promotions[0].route, "default/routing-rule");
+	run_until(bench, "Completed", 0);
+	applied = read_file(bench->folder, "applied");
+	assert_string_equal(applied, "begun\nbegun\n");
+	assert_int_equal(bench->steered, 1); /* once, before the restart; then the first plan had it */
+}
+
+static void a_promotion_ends_when_the_route_is_changed_and_never_comes_back(void **state)
+{
+	struct bench *bench = *state;
+	size_t count[3];
+
+	for (int i = 0; i < 3; i++) {
+		_cleanup_free_ struct promotion *promotions = NULL;
+
+		set_world(bench, tutorial(i == 1 ? promoted_yaml : route_yaml, "true", 1));
+		if (i == 0)
+			run_until(bench, "Completed", 0);
+		assert_int_equal(engine_promotions(bench->engine, &promotions, &count[i]), 0);
+	}
+	assert_int_equal(count[0], 1);
+	assert_int_equal(count[1], 0);
+	assert_int_equal(count[2], 0);
+}
+
+static void a_completed_experiment_stays_completed_after_a_restart(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ struct promotion *promotions = NULL;
+	int reads;
+	size_t count;
+
+	set_world(bench, tutorial(route_yaml, "true", 1));
+	run_until(bench, "Completed", 0);
+	stop_engine(bench);
+	reads = bench->reads;
+	start_engine(bench);
+	set_world(bench, tutorial(route_yaml, "true", 1));
+	uv_run(&bench->loop, UV_RUN_DEFAULT); /* until there is nothing left to do */
+	assert_int_equal(bench->reads, reads);
+	assert_int_equal(engine_promotions(bench->engine, &promotions, &count), 0);
+	assert_int_equal(count, 1);
+}
+
+static void deleting_the_experiment_ends_its_promotion_and_its_status(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ struct promotion *promotions = NULL;
+	size_t count;
+
+	set_world(bench, tutorial(route_yaml, "true", 1));
+	run_until(bench, "Completed", 0);
+	assert_true(exists(bench->folder, "default.exp.status.yaml"));
+	set_world(bench, strdup(route_yaml));
+	assert_int_equal(engine_promotions(bench->engine, &promotions, &count), 0);
+	assert_int_equal(count, 0);
+	assert_false(exists(bench->folder, "default.exp.status.yaml"));
+}
+
+static void deleting_a_running_experiment_kills_its_task(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *slow = text_printf("echo $$ >%s/pid; exec sleep 1000", bench->folder), *pid = NULL;
+
+	set_world(bench, tutorial(route_yaml, slow, 1));
+	run_until(bench, "Finishing", 0);
+	while (!exists(bench->folder, "pid"))
+		uv_run(&bench->loop, UV_RUN_NOWAIT);
+	set_world(bench, strdup(route_yaml));
+	uv_run(&bench->loop, UV_RUN_DEFAULT); /* ends only when the child has */
+	pid = read_file(bench->folder, "pid");
+	assert_int_equal(kill(atoi(pid), 0), -1);
+	assert_int_equal(errno, ESRCH);
+}
+
+static void a_failing_finish_task_fails_the_experiment_but_the_winner_stays(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ struct promotion *promotions = NULL;
+	_cleanup_json_ json_t *status = NULL;
+	size_t count;
+
+	set_world(bench, tutorial(route_yaml, "echo no cluster here >&2; exit 4", 2));
+	run_until(bench, "Completed", 0);
+	status = status_of(bench, "exp");
+	assert_true(condition_is_true(status, "Failed"));
+	assert_string_equal(text_at(status, "message"), "HandlerFailed: Finish handler 'finish' failed: spec.strategy.actions.finish[0] common/exec ended with status 4: no cluster here");
+	assert_int_equal(engine_promotions(bench->engine, &promotions, &count), 0);
+	assert_int_equal(count, 1);
+}
+
+static void steering_that_fails_is_tried_again_before_any_task(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *finish = text_printf("touch %s/applied", bench->folder);
+
+	bench->steer_result = -EBUSY;
+	set_world(bench, tutorial(route_yaml, finish, 1));
+	while (bench->steered < 3)
+		uv_run(&bench->loop, UV_RUN_ONCE);
+	assert_false(exists(bench->folder, "applied"));
+	bench->steer_result = 0;
+	run_until(bench, "Completed", 0);
+	assert_true(exists(bench->folder, "applied"));
+}
+
+static void a_second_experiment_on_the_target_waits_for_the_first(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *first = text_printf(experiment_yaml, "exp", "true", 2), *second = text_printf(experiment_yaml, "later", "true", 2);
+	_cleanup_json_ json_t *waiting = NULL, *done = NULL;
+
+	set_world(bench, text_printf("%s%s%s%s", route_yaml, metric_yaml, second, first)); /* same second, same age: "exp" < "later" */
+	run_until(bench, NULL, 1);
+	waiting = status_of(bench, "later");
+	assert_string_equal(text_at(waiting, "stage"), "Waiting");
+	assert_string_equal(text_at(waiting, "message"), "Target: Target flowers is taken by experiment default/exp");
+	bench->watched = "later";
+	run_until(bench, "Completed", 0);
+	done = status_of(bench, "exp");
+	assert_string_equal(text_at(done, "stage"), "Completed");
+	assert_true(json_is_true(json_object_get(json_object_get(json_object_get(done, "shunt"), "promotion"), "released"))); /* the route was needed */
+}
+
+static void a_status_file_that_cannot_be_read_stops_the_experiment_and_stays(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *path = status_path(bench->folder, "default", "exp"), *text = NULL;
+	FILE *file = fopen(path, "we");
+
+	fputs("status: {stage: Nonsense}\n", file);
+	fclose(file);
+	set_world(bench, tutorial(route_yaml, "true", 1));
+	uv_run(&bench->loop, UV_RUN_DEFAULT);
+	text = read_file(bench->folder, "default.exp.status.yaml");
+	assert_string_equal(text, "status: {stage: Nonsense}\n");
+	assert_int_equal(bench->reads, 0);
+}
+
+static void an_unknown_metric_is_named_in_the_status(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *experiment = text_printf(experiment_yaml, "exp", "true", 1);
+	_cleanup_json_ json_t *status = NULL;
+
+	set_world(bench, text_printf("%s%s", route_yaml, experiment)); /* nobody has defined user-engagement */
+	run_until(bench, "Completed", 0);
+	status = status_of(bench, "exp");
+	assert_true(condition_is_true(status, "Failed"));
+	assert_memory_equal(text_at(status, "message"), "MetricUnavailable: Unable to find metric iter8-kfserving/user-engagement: ", 74);
+	assert_int_equal(bench->steered, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		T(the_tutorial_ends_with_its_winner_promoted_and_its_task_run),
+		T(steering_comes_before_the_finish_task),
+		T(a_restart_goes_on_with_the_same_iteration_start_and_counters),
+		T(a_restart_in_the_finish_task_runs_it_again_and_steers_from_the_first_plan_on),
+		T(a_promotion_ends_when_the_route_is_changed_and_never_comes_back),
+		T(a_completed_experiment_stays_completed_after_a_restart),
+		T(deleting_the_experiment_ends_its_promotion_and_its_status),
+		T(deleting_a_running_experiment_kills_its_task),
+		T(a_failing_finish_task_fails_the_experiment_but_the_winner_stays),
+		T(steering_that_fails_is_tried_again_before_any_task),
+		T(a_second_experiment_on_the_target_waits_for_the_first),
+		T(a_status_file_that_cannot_be_read_stops_the_experiment_and_stays),
+		T(an_unknown_metric_is_named_in_the_status),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
