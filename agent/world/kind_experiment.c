@@ -153,7 +153,8 @@ static const struct schema object_reference_schema = { FIELDS(object_reference_f
 
 static const struct field version_fields[] = {
 	{ "name", FIELD_STRING, AT(struct version_detail, name), .required = true },
-	{ "variables", FIELD_LIST, AT(struct version_detail, variables), COUNT_AT(struct version_detail, variable_count), .schema = &variable_schema },
+	{ "variables", FIELD_LIST, AT(struct version_detail, variables), COUNT_AT(struct version_detail, variable_count),
+	  .schema = &variable_schema },
 	{ "weightObjRef", FIELD_JSON, AT(struct version_detail, weight_obj_ref), .schema = &object_reference_schema },
 };
 

@@ -178,6 +178,7 @@ static const struct schema slice_port_schema = { FIELDS(slice_port_fields), .siz
 
 static void check_slice_addresses(struct decoder *d, const struct cursor *at, const struct endpoint_slice *slice)
 {
+	const char *allowed = slice->ipv6 ? "an IPv6 address, as addressType says" : "an IPv4 address, as addressType says";
 	struct cursor endpoints = cursor_member(at, "endpoints");
 
 	for (size_t i = 0; i < slice->endpoint_count; i++) {
@@ -188,7 +189,7 @@ static void check_slice_addresses(struct decoder *d, const struct cursor *at, co
 			struct cursor address = cursor_item(&addresses, j);
 
 			if (!is_address(slice->endpoints[i].addresses[j], slice->ipv6 ? AF_INET6 : AF_INET))
-				decode_type_error(d, &address, slice->ipv6 ? "an IPv6 address, as addressType says" : "an IPv4 address, as addressType says");
+				decode_type_error(d, &address, allowed);
 		}
 	}
 }
@@ -228,7 +229,8 @@ static const char *const address_types[] = { "IPv4", "IPv6", NULL };
 static const struct field endpoint_slice_fields[] = {
 	DOCUMENT_FIELDS,
 	{ "addressType", FIELD_ENUM, AT(struct endpoint_slice, ipv6), .names = address_types, .required = true },
-	{ "endpoints", FIELD_LIST, AT(struct endpoint_slice, endpoints), COUNT_AT(struct endpoint_slice, endpoint_count), .schema = &endpoint_schema },
+	{ "endpoints", FIELD_LIST, AT(struct endpoint_slice, endpoints), COUNT_AT(struct endpoint_slice, endpoint_count),
+	  .schema = &endpoint_schema },
 	{ "ports", FIELD_LIST, AT(struct endpoint_slice, ports), COUNT_AT(struct endpoint_slice, port_count), .schema = &slice_port_schema },
 };
 

@@ -362,7 +362,8 @@ int source_file_watch(struct source_file *source, uv_loop_t *loop, unsigned int 
 
 	r = watch_folder(source);
 	if (r < 0)
-		log_warn("watch %s: %s; changes are seen by reading it every %u ms, raise fs.inotify.max_user_watches", source->dir, strerror(-r), poll_ms);
+		log_warn("watch %s: %s; changes are seen by reading it every %u ms, raise fs.inotify.max_user_watches", source->dir, strerror(-r),
+			 poll_ms);
 	uv_timer_start(&source->debounce, on_debounced, 0, 0); /* what changed between the last read and the watch */
 	return uv_timer_start(&source->poll, on_poll, poll_ms, poll_ms);
 }

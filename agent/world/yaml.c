@@ -155,7 +155,8 @@ static int resolve_plain(struct builder *b, const char *text, size_t length, int
 	static const char *const nulls[] = { "", "~", "null", "Null", "NULL", NULL };
 	static const char *const trues[] = { "true", "True", "TRUE", NULL };
 	static const char *const falses[] = { "false", "False", "FALSE", NULL };
-	static const char *const odd[] = { ".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", NULL };
+	static const char *const odd[] = { ".nan",  ".NaN",  ".NAN",  ".inf",  ".Inf",  ".INF", "+.inf",
+					   "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", NULL };
 
 	if (one_of(text, odd))
 		return fail(b, line, "found %s: not a finite number; quote it if it is text", text);
