@@ -17,9 +17,9 @@ static const struct version_options defaults = { .common = CMD_COMMON_DEFAULTS }
 static int run(const void *options, int argc, char **argv)
 {
 	static const struct emit_column columns[] = { { "version", "shunt", EMIT_TEXT }, { "schema", "map schema", EMIT_TEXT } };
-	static const struct emit_section section = { .key = "shunt", .columns = columns, .column_count = ARRAY_SIZE(columns) };
+	static const struct emit_section section = { .columns = columns, .column_count = ARRAY_SIZE(columns) };
 	const struct version_options *o = options;
-	_cleanup_json_ json_t *document = json_pack("{s:{s:s,s:i}}", "shunt", "version", SHUNT_VERSION, "schema", SHUNT_SCHEMA);
+	_cleanup_json_ json_t *document = json_pack("{s:s,s:i}", "version", SHUNT_VERSION, "schema", SHUNT_SCHEMA);
 
 	(void)argc, (void)argv;
 	if (!document || emit(stdout, document, &section, 1, o->common.json) < 0)

@@ -6,9 +6,6 @@
 /* Commands whose files are still to come. */
 #pragma weak cmd_run
 #pragma weak cmd_describe
-#pragma weak cmd_status
-#pragma weak cmd_explain
-#pragma weak cmd_unload
 
 /* In the order in which --help lists them; the first one runs when none is named. */
 static const struct cmd *const commands[] = {

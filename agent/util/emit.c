@@ -104,7 +104,7 @@ static void print_padded(FILE *out, const char *text, int width, bool right, boo
 static int measure_column(const json_t *rows, const struct emit_column *column, bool *ret_number)
 {
 	int width = width_of(column->title);
-	bool number = false, other = false;
+	bool number = column->format != EMIT_TEXT, other = false;
 	json_t *row;
 	size_t i;
 
@@ -148,18 +148,23 @@ static void print_table(FILE *out, const json_t *rows, const struct emit_section
 	}
 }
 
+static bool is_there(const json_t *value)
+{
+	return value && !json_is_null(value);
+}
+
 static void print_lines(FILE *out, const json_t *object, const struct emit_section *section, const char *indent)
 {
 	int width = 0;
 
 	for (size_t c = 0; c < section->column_count; c++)
-		if (json_object_get(object, section->columns[c].key))
+		if (is_there(json_object_get(object, section->columns[c].key)))
 			width = width_of(section->columns[c].title) > width ? width_of(section->columns[c].title) : width;
 	for (size_t c = 0; c < section->column_count; c++) {
 		const json_t *value = json_object_get(object, section->columns[c].key);
 		char cell[CELL_MAX];
 
-		if (!value)
+		if (!is_there(value))
 			continue;
 		format_value(value, section->columns[c].format, cell);
 		fputs(indent, out);
@@ -189,7 +194,7 @@ static void print_section(FILE *out, const json_t *value, const struct emit_sect
 
 static bool is_shown(const json_t *value, const struct emit_section *section)
 {
-	if (!value || json_is_null(value))
+	if (!is_there(value))
 		return false;
 	return !json_is_array(value) || json_array_size(value) || section->empty;
 }
@@ -204,7 +209,7 @@ int emit(FILE *out, const json_t *document, const struct emit_section *sections,
 		fputc('\n', out);
 	} else {
 		for (size_t i = 0; i < section_count; i++) {
-			const json_t *value = json_object_get(document, sections[i].key);
+			const json_t *value = sections[i].key ? json_object_get(document, sections[i].key) : document;
 
 			if (!is_shown(value, &sections[i]))
 				continue;

@@ -10,7 +10,8 @@
  *         pid  7                                          Name   Rate
  *                                                         x      1.25
  *
- * Field names are an interface: scripts read them. Units are part of the name (latency_p95_ms). A value that is not known is null, shown as "-".
+ * Field names are an interface: scripts read them. Units are part of the name (latency_p95_ms). A value that is not known is null: "-" in a table, no line in
+ * an object.
  */
 #ifndef SHUNT_EMIT_H
 #define SHUNT_EMIT_H
@@ -36,9 +37,9 @@ struct emit_column {
 	enum emit_format format;
 };
 
-/* One member of the document: an array of objects is a table, an object is a list of lines, anything else is a single line. */
+/* One member of the document, or (key NULL) the document itself: an array of objects is a table, an object is a list of lines, anything else is a single line. */
 struct emit_section {
-	const char *key;
+	const char *key;   /* several sections may show the same member */
 	const char *title; /* NULL: no heading, and nothing is indented */
 	const struct emit_column *columns;
 	size_t column_count;
