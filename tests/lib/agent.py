@@ -2,6 +2,7 @@
 """shunt itself, as a person would use it: `shunt run` on a folder in a topology's node, the other commands, and the pinned maps through bpftool."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,10 @@ NEWRELIC = ROOT / "tests" / "lib" / "newrelic.py"
 
 # What the tutorial's VirtualService promises: users of group 101 see flowers-v2, everybody else flowers-v1.
 TUTORIAL = ("101=flowers-v2", "=flowers-v1")
+
+
+# The daemon's line when it has attached and committed.
+STEERING = re.compile(r"info: steering \d+ frontends on [1-9]\d* interfaces")
 
 
 def frontend_url(family, path="/"):
@@ -148,6 +153,10 @@ class Agent:
     def json(self, verb, *arguments):
         return json.loads(self.command(verb, "--json", *arguments).stdout)
 
+    def status(self):
+        """`shunt status` without rates, which take a second."""
+        return self.json("status", "--interval", "0")
+
     def start(self, **options):
         """Starts the daemon and waits until it says that it steers."""
         lines_before = self.log.count("\n")
@@ -156,9 +165,9 @@ class Agent:
         def steers():
             if self.process.poll() is not None:
                 raise RuntimeError(f"shunt run ended with {self.process.returncode}:\n{self.log}")
-            return any("steering" in line for line in self.log.splitlines()[lines_before:])
+            return any(STEERING.search(line) for line in self.log.splitlines()[lines_before:])
 
-        wait_for(steers, lambda: f"line 'steering' in the log of shunt run:\n{self.log}", 20)
+        wait_for(steers, lambda: f"line 'steering N frontends' in the log of shunt run:\n{self.log}", 20)
         return self
 
     def start_unready(self, **options):

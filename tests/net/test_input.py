@@ -121,13 +121,13 @@ def test_a_folder_that_is_not_there_is_named(make_agent, folder):
 def test_a_running_agent_keeps_the_last_good_plan_and_says_so(topology, agent, folder):
     folder.write("bad.yaml", BAD["unknown field"][0])
     agent.wait_log("spec.htpp")
-    assert "spec.htpp" in json.dumps(agent.json("status")), "the status tells that the newest manifests are not in force"
-    assert "spec.htpp" in agent.command("status").stdout
+    assert "spec.htpp" in json.dumps(agent.status()), "the status tells that the newest manifests are not in force"
+    assert "spec.htpp" in agent.command("status", "--interval", "0").stdout
     result = client(topology.client1, frontend_url(4), "--requests 200")
     assert result["problems"] == []
 
     (folder.path / "bad.yaml").unlink()
-    wait_for(lambda: "spec.htpp" not in json.dumps(agent.json("status")), "status without the mistake")
+    wait_for(lambda: "spec.htpp" not in json.dumps(agent.status()), "status without the mistake")
     assert client(topology.client1, frontend_url(4), "--requests 200")["problems"] == []
 
 
@@ -173,7 +173,7 @@ def in_namespace(name):
 
 def fallbacks(agent):
     """How many requests another version served because theirs had no ready pod."""
-    return next(r["count"] for r in agent.json("status")["reasons"] if r["name"] == "FALLBACK")
+    return next(r["count"] for r in agent.status()["reasons"] if r["name"] == "FALLBACK")
 
 
 EVERYBODY_V1 = ("=flowers-v1",)
@@ -182,7 +182,7 @@ EVERYBODY_V1 = ("=flowers-v1",)
 def test_a_route_whose_service_does_not_exist_is_named_and_the_others_serve(topology, make_agent, folder):
     remove(folder, "Service", in_namespace("ns-candidate"))
     agent = make_agent().start()
-    assert "flowers-predictor-default.ns-candidate" in agent.command("status").stdout
+    assert "flowers-predictor-default.ns-candidate" in agent.command("status", "--interval", "0").stdout
     result = client(topology.client1, frontend_url(4), "--requests 200", expect=EVERYBODY_V1)
     assert result["problems"] == []
     assert fallbacks(agent) > 0
@@ -231,7 +231,7 @@ def test_two_routes_for_one_host_are_reported_and_the_first_stays(topology, make
     other["spec"]["http"] = other["spec"]["http"][1:]
     folder.write("zz-other.yaml", yaml.safe_dump(other))
     agent = make_agent().start()
-    assert "zz-the-same-again" in agent.command("status").stdout
+    assert "zz-the-same-again" in agent.command("status", "--interval", "0").stdout
     assert client(topology.client1, frontend_url(4), "--requests 100")["problems"] == []
 
 

@@ -59,7 +59,7 @@ def test_kill_9_and_restart_under_load_fail_no_request_and_move_no_user(topology
 
 
 def iterations(agent):
-    experiments = agent.json("status")["experiments"]
+    experiments = agent.status()["experiments"]
     return experiments[0]["completed_iterations"] if experiments else 0
 
 

@@ -50,7 +50,7 @@ def test_clients_behind_every_attached_interface_are_steered(topology, agent):
 @pytest.mark.parametrize("attach", ["auto", "tcx", "clsact"])
 def test_steering_works_attached_each_way(topology, make_agent, attach):
     agent = make_agent(arguments=("--attach", attach)).start()
-    kinds = {a["interface"]: a["kind"] for a in agent.json("status")["attachments"]}
+    kinds = {a["interface"]: a["kind"] for a in agent.status()["attachments"]}
     assert kinds == dict.fromkeys(["client1", "client2"], "clsact" if attach == "clsact" else "tcx")
     for family in (4, 6):
         assert_flawless(client(topology.client1, frontend_url(family), "--requests 200"), 200)

@@ -130,7 +130,7 @@ def test_the_tutorials_text_is_accepted_unchanged(topology, folder, make_agent):
     """VirtualService and Experiment of the sample are the seed's, word for word; the daemon takes them as they are."""
     agent = make_agent().start()
     assert file_of(folder, "VirtualService") and file_of(folder, "Experiment")
-    experiment = agent.json("status")["experiments"][0]
+    experiment = agent.status()["experiments"][0]
     assert experiment["name"].endswith("session-affinity-exp")
     result = client(topology.client1, frontend_url(4, PATH), "--requests 50 --method POST --body {}", expect=TUTORIAL)
     assert result["wrong"] == result["errors"] == 0
