@@ -10,6 +10,7 @@
 .DEFAULT_GOAL := all
 
 # ---- configuration
+comma := ,
 SAN   ?=
 O     ?= $(if $(SAN),build/san,build)
 CC    ?= gcc
@@ -21,7 +22,6 @@ LIBS  := libbpf libcurl libuv jansson yaml-0.1 libcap-ng libmnl
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wshadow -Wpointer-arith -Wwrite-strings -Wundef
 SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-comma    := ,
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARNINGS) $(SANFLAGS) -D_GNU_SOURCE -DSHUNT_VERSION='"$(VERSION)"' -Iinclude -Iagent -I$(O) $(PKG_CFLAGS)
 ALL_LIBS   = $(SANFLAGS) $(PKG_LIBS) -ljq -lonig -lm
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS)))$(PKG_CFLAGS)

@@ -39,6 +39,10 @@ static __always_inline void key_from_client(struct work *w)
 /* FIN or RST with idle legs: those are reset first, with copies; then the packet is made anew. Only when it has no payload to lose. */
 static __always_inline int close_all(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
+	__u32 tsecr;
+
+	if (flow->flags & SHUNT_F_TSTAMP)
+		tstamp_load(skb, w, &flow->ts_client, &tsecr);
 	legs_reset(skb, w, flow, flow->current);
 	forge_to_pod(w, leg, w->p.flags);
 	w->forge.seq = w->p.seq - leg->cdelta;

@@ -251,12 +251,14 @@ static __always_inline int hold_crossing(struct __sk_buff *skb, struct work *w, 
 __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
 	struct shunt_leg *leg;
-	__u32 end;
+	__u32 end, tsecr;
 
 	if (!w || !flow)
 		return DROP;
 	leg = LEG(flow, flow->current);
 	end = w->p.seq + w->p.len;
+	if (flow->flags & SHUNT_F_TSTAMP) /* for the packets that we make */
+		tstamp_load(skb, w, &flow->ts_client, &tsecr);
 	if (flow->flags & SHUNT_F_ACKED && w->p.len && seq_before(leg->acked, hold_sent_end(flow)) &&
 	    seq_before(w->p.seq, hold_sent_end(flow)))
 		return emit(skb, w, flow);
