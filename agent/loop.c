@@ -85,28 +85,40 @@ static void log_new_notes(const struct tables *before, const struct tables *now)
 
 /* ---- state.json ---- */
 
-static json_t *problems_json(const struct manifest_errors *errors)
+/* Mistakes of the folder and notes of the plan, in one form: [{level, where, message}]. */
+static json_t *problems_json(const struct manifest_errors *errors, const struct tables *tables)
 {
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < errors->count; i++) {
 		const struct manifest_error *e = &errors->items[i];
+		_cleanup_free_ char *where = text_printf("%s:%d%s%s", e->file, e->line, e->path[0] ? " " : "", e->path);
 
-		json_array_append_new(array, json_pack("{s:s,s:i,s:s,s:s}", "file", e->file, "line", e->line, "path", e->path, "message", e->message));
+		if (where)
+			json_array_append_new(array, json_pack("{s:s,s:s,s:s}", "level", "error", "where", where, "message", e->message));
 	}
-	return array;
-}
-
-static json_t *notes_json(const struct tables *tables)
-{
-	json_t *array = json_array();
-
 	for (size_t i = 0; tables && i < tables->note_count; i++) {
 		const struct plan_note *n = &tables->notes[i];
 
 		json_array_append_new(array, json_pack("{s:s,s:s,s:s}", "level", note_level_name[n->level], "where", n->where, "message", n->message));
 	}
 	return array;
+}
+
+/* What a list of experiments shows stands beside the names; `status` has all of it. */
+static json_t *experiments_json(const struct engine *engine)
+{
+	json_t *array = engine_view(engine), *experiment;
+	size_t i;
+
+	json_array_foreach(array, i, experiment) {
+		json_t *status = json_object_get(experiment, "status");
+
+		json_object_set(experiment, "stage", json_object_get(status, "stage"));
+		json_object_set(experiment, "completed_iterations", json_object_get(status, "completedIterations"));
+		json_object_set(experiment, "message", json_object_get(status, "message"));
+	}
+	return array ? array : json_array();
 }
 
 static int write_atomically(const char *path, const json_t *json)
@@ -125,12 +137,11 @@ static void write_state(struct loop *loop)
 {
 	_cleanup_free_ char *path = text_printf("%s/state.json", loop->options->run_dir);
 	_cleanup_json_ json_t *state = NULL;
-	json_t *experiments = engine_view(loop->engine);
 	int r;
 
-	state = json_pack("{s:i,s:I,s:s,s:s,s:o,s:o,s:o}", "pid", (int)getpid(), "started", (json_int_t)loop->started, "manifests", loop->options->dir,
-			  "pin_dir", loop->options->pin_dir, "problems", problems_json(&loop->errors), "notes", notes_json(loop->tables), "experiments",
-			  experiments ? experiments : json_array());
+	state = json_pack("{s:i,s:I,s:s,s:s,s:o,s:o}", "pid", (int)getpid(), "started", (json_int_t)loop->started, "manifests", loop->options->dir,
+			  "pin_dir", loop->options->pin_dir, "problems", problems_json(&loop->errors, loop->tables), "experiments",
+			  experiments_json(loop->engine));
 	if (!path || !state || json_equal(state, loop->state))
 		return;
 	r = write_atomically(path, state);
