@@ -35,8 +35,8 @@ static void print_option(const struct cmd_option *option)
 
 static void print_command_help(const struct cmd *command)
 {
-	printf("usage: shunt %s [options]%s%s\n\n%s.\n", command->name, command->arguments ? " " : "", command->arguments ? command->arguments : "",
-	       command->summary);
+	printf("usage: shunt %s [options]%s%s\n\n%s.\n", command->name, command->arguments ? " " : "",
+	       command->arguments ? command->arguments : "", command->summary);
 	if (command->details)
 		printf("\n%s\n", command->details);
 	if (command->option_count)
@@ -50,7 +50,8 @@ static void print_command_help(const struct cmd *command)
 
 static void print_commands(FILE *out, const struct cmd *const *commands, size_t count)
 {
-	fprintf(out, "usage: shunt [command] [options]\n\nSteers every user of a service to one version, inside the kernel.\n\ncommands:\n");
+	fprintf(out,
+		"usage: shunt [command] [options]\n\nSteers every user of a service to one version, inside the kernel.\n\ncommands:\n");
 	for (size_t i = 0; i < count; i++)
 		if (commands[i])
 			fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
@@ -195,7 +196,8 @@ static int run_parsed(const struct cmd *command, const void *options, int argc, 
 	if (common->verbose)
 		log_set_level(LOG_DEBUG);
 	if (argc < command->arguments_min || argc > command->arguments_max) {
-		log_err(0, "usage: shunt %s [options] %s (found %d arguments)", command->name, command->arguments ? command->arguments : "", argc);
+		log_err(0, "usage: shunt %s [options] %s (found %d arguments)", command->name, command->arguments ? command->arguments : "",
+			argc);
 		return CMD_USAGE;
 	}
 	return command->run(options, argc, argv);

@@ -35,13 +35,20 @@ static const struct cmd_option options_table[] = {
 	{ "host", 0, CMD_STRING, "HOST", "its Host (one that the frontend's first route takes)", offsetof(struct explain_options, host) },
 	{ "path", 0, CMD_STRING, "PATH", "its path (/)", offsetof(struct explain_options, path) },
 	{ "client", 0, CMD_STRING, "IP", "the client's address (one that nobody has)", offsetof(struct explain_options, client) },
-	{ "frontend", 0, CMD_STRING, "IP:PORT", "where it is sent (the first request frontend)", offsetof(struct explain_options, frontend) },
+	{ "frontend", 0, CMD_STRING, "IP:PORT", "where it is sent (the first request frontend)",
+	  offsetof(struct explain_options, frontend) },
 };
 
 static const struct emit_column columns[] = {
-	{ "version", "version", EMIT_TEXT },	{ "served_by", "served by", EMIT_TEXT }, { "pod", "pod", EMIT_TEXT },
-	{ "why", "why", EMIT_TEXT },		{ "user", "user", EMIT_TEXT },		 { "identity", "known by", EMIT_TEXT },
-	{ "route", "route", EMIT_TEXT },	{ "host_text", "host", EMIT_TEXT },		 { "frontend", "frontend", EMIT_TEXT },
+	{ "version", "version", EMIT_TEXT },
+	{ "served_by", "served by", EMIT_TEXT },
+	{ "pod", "pod", EMIT_TEXT },
+	{ "why", "why", EMIT_TEXT },
+	{ "user", "user", EMIT_TEXT },
+	{ "identity", "known by", EMIT_TEXT },
+	{ "route", "route", EMIT_TEXT },
+	{ "host_text", "host", EMIT_TEXT },
+	{ "frontend", "frontend", EMIT_TEXT },
 	{ "client", "client", EMIT_TEXT },
 };
 
@@ -65,14 +72,16 @@ static int check_options(const struct explain_options *o, struct question *quest
 		const char *header = o->headers.items[i], *equals = strchr(header, '=');
 
 		if (!equals || equals == header || strpbrk(header, "\r\n"))
-			return log_err(0, "shunt explain: --header: found '%s', allowed is NAME=VALUE on one line, such as userhash=1010101010", header);
+			return log_err(0, "shunt explain: --header: found '%s', allowed is NAME=VALUE on one line, such as userhash=1010101010",
+				       header);
 	}
 	if ((o->host && strpbrk(o->host, "\r\n ")) || strpbrk(o->path, "\r\n ") || *o->path != '/')
 		return log_err(0, "shunt explain: --path begins with /, and neither --path nor --host has blanks");
 	if (o->client && addr_parse(o->client, &question->request.client) < 0)
 		return log_err(0, "shunt explain: --client: found '%s', allowed are IPv4 and IPv6 addresses", o->client);
 	if (o->frontend && addr_port_parse(o->frontend, &question->request.frontend, &port) < 0)
-		return log_err(0, "shunt explain: --frontend: found '%s', allowed is address:port, such as 10.0.0.1:80 or [fd00::1]:80", o->frontend);
+		return log_err(0, "shunt explain: --frontend: found '%s', allowed is address:port, such as 10.0.0.1:80 or [fd00::1]:80",
+			       o->frontend);
 	return 0;
 }
 
@@ -111,11 +120,13 @@ static int choose_frontend(const struct explain_options *o, const struct tables 
 {
 	char text[ADDR_PORT_TEXT_MAX];
 
-	question->frontend = o->frontend ? named_frontend(tables, o->frontend) : usual_frontend(tables, o->client ? &question->request.client : NULL);
+	question->frontend =
+		o->frontend ? named_frontend(tables, o->frontend) : usual_frontend(tables, o->client ? &question->request.client : NULL);
 	if (!question->frontend && o->frontend)
 		return log_err(0, "%s is no frontend, so it is not steered; `shunt status` lists the frontends", o->frontend);
 	if (!question->frontend)
-		return log_err(0, "there is no request frontend%s; `shunt status` lists the frontends, --frontend chooses one", o->client ? " of the client's address family" : "");
+		return log_err(0, "there is no request frontend%s; `shunt status` lists the frontends, --frontend chooses one",
+			       o->client ? " of the client's address family" : "");
 	question->request.frontend = question->frontend->key.addr;
 	question->request.frontend_port = ntohs(question->frontend->key.port);
 	question->request.client_port = CLIENT_PORT;
@@ -130,7 +141,8 @@ static int choose_frontend(const struct explain_options *o, const struct tables 
 /* --host, else a header Host, else what the frontend's first route takes. */
 static void choose_host(const struct explain_options *o, const struct tables *tables, struct question *question)
 {
-	const struct shunt_route *route = question->frontend->value.route < tables->route_count ? &tables->routes[question->frontend->value.route] : NULL;
+	const struct shunt_route *route =
+		question->frontend->value.route < tables->route_count ? &tables->routes[question->frontend->value.route] : NULL;
 	const char *host = o->host;
 
 	for (size_t i = 0; i < o->headers.count && !host; i++)
@@ -141,7 +153,8 @@ static void choose_host(const struct explain_options *o, const struct tables *ta
 	else if (route && route->host_match == SHUNT_HOST_ANY)
 		addr_port_text(&question->request.frontend, question->request.frontend_port, question->host);
 	else if (route)
-		snprintf(question->host, sizeof(question->host), "%s%.*s", route->host_match == SHUNT_HOST_SUFFIX ? "any" : "", route->host_len, route->host);
+		snprintf(question->host, sizeof(question->host), "%s%.*s", route->host_match == SHUNT_HOST_SUFFIX ? "any" : "",
+			 route->host_len, route->host);
 }
 
 /* The head of the request; NULL: no memory. */
@@ -211,8 +224,10 @@ static int set_share(json_t *explain, const struct tables *tables, const struct 
 		high = split->share[i].end;
 	}
 	snprintf(hash, sizeof(hash), "0x%08x", answer->hash);
-	return json_object_set_new(explain, "hash", json_string(hash)) | json_object_set_new(explain, "hash_fraction", json_real(answer->hash / 4294967296.0)) |
-	       json_object_set_new(explain, "share_from", json_real(low / 4294967296.0)) | json_object_set_new(explain, "share_to", json_real(high / 4294967296.0));
+	return json_object_set_new(explain, "hash", json_string(hash)) |
+	       json_object_set_new(explain, "hash_fraction", json_real(answer->hash / 4294967296.0)) |
+	       json_object_set_new(explain, "share_from", json_real(low / 4294967296.0)) |
+	       json_object_set_new(explain, "share_to", json_real(high / 4294967296.0));
 }
 
 /* by, rule, hash, share and the sentence that says it. */
@@ -228,8 +243,10 @@ static int set_why(json_t *explain, const struct tables *tables, const struct sh
 	else
 		snprintf(text, sizeof(text), "?"); /* the tables were replaced between question and look-up */
 	if (divided)
-		snprintf(share, sizeof(share), "hash %.2f %% lies in the share from %.2f %% to %.2f %%", 100 * json_real_value(json_object_get(explain, "hash_fraction")),
-			 100 * json_real_value(json_object_get(explain, "share_from")), 100 * json_real_value(json_object_get(explain, "share_to")));
+		snprintf(share, sizeof(share), "hash %.2f %% lies in the share from %.2f %% to %.2f %%",
+			 100 * json_real_value(json_object_get(explain, "hash_fraction")),
+			 100 * json_real_value(json_object_get(explain, "share_from")),
+			 100 * json_real_value(json_object_get(explain, "share_to")));
 	if (answer->by == SHUNT_BY_RULE)
 		snprintf(why, sizeof(why), "rule %s%s%s", text, divided ? "; " : "", share);
 	else
@@ -250,9 +267,11 @@ static int set_user(json_t *explain, const struct question *question, const stru
 		snprintf(user, sizeof(user), "%s", client);
 	else
 		snprintf(user, sizeof(user), "%.*s", (int)answer->id_len, (const char *)answer->id);
-	snprintf(known, sizeof(known), "%s%s", identity, answer->id_from_client && strcmp(identity, "client") != 0 ? " (not in the request; the client address stands in)" : "");
+	snprintf(known, sizeof(known), "%s%s", identity,
+		 answer->id_from_client && strcmp(identity, "client") != 0 ? " (not in the request; the client address stands in)" : "");
 	return json_object_set_new(explain, "user", json_string(user)) | json_object_set_new(explain, "identity", json_string(known)) |
-	       json_object_set_new(explain, "client", json_string(client)) | json_object_set_new(explain, "user_from_client", json_boolean(answer->id_from_client));
+	       json_object_set_new(explain, "client", json_string(client)) |
+	       json_object_set_new(explain, "user_from_client", json_boolean(answer->id_from_client));
 }
 
 static int set_place(json_t *explain, const struct tables *tables, const struct shunt_answer *answer)
@@ -262,10 +281,12 @@ static int set_place(json_t *explain, const struct tables *tables, const struct 
 
 	if (answer->pod < tables->pod_count)
 		addr_port_text(&tables->pods[answer->pod].addr, ntohs(tables->pods[answer->pod].port), pod);
-	snprintf(instead, sizeof(instead), "%s, because %s has no ready pod", served ? served->version : "?", version ? version->version : "?");
+	snprintf(instead, sizeof(instead), "%s, because %s has no ready pod", served ? served->version : "?",
+		 version ? version->version : "?");
 	return json_object_set_new(explain, "version", json_string(version ? version->version : "?")) |
 	       json_object_set_new(explain, "served_by", answer->served != answer->version ? json_string(instead) : json_null()) |
-	       json_object_set_new(explain, "pod", json_string(pod)) | json_object_set_new(explain, "route", json_string(view_route_name(tables, answer->route)));
+	       json_object_set_new(explain, "pod", json_string(pod)) |
+	       json_object_set_new(explain, "route", json_string(view_route_name(tables, answer->route)));
 }
 
 /* Does the route name this Host? For the words only: the kernel has decided already. */
@@ -288,7 +309,8 @@ static int set_host(json_t *explain, const struct question *question, const stru
 	if (question->frontend->value.kind != SHUNT_KIND_REQUEST)
 		return 0;
 	snprintf(text, sizeof(text), "%s%s", question->host, named ? "" : " (no route of the frontend names it; the first one took it)");
-	return json_object_set_new(explain, "host", json_string(question->host)) | json_object_set_new(explain, "host_text", json_string(text)) |
+	return json_object_set_new(explain, "host", json_string(question->host)) |
+	       json_object_set_new(explain, "host_text", json_string(text)) |
 	       json_object_set_new(explain, "host_named", json_boolean(named));
 }
 
@@ -301,7 +323,8 @@ static json_t *describe(const struct question *question, const struct tables *ta
 	r |= set_why(explain, tables, answer);
 	r |= set_user(explain, question, tables, answer);
 	r |= set_host(explain, question, tables, answer);
-	r |= json_object_set_new(explain, "frontend", json_string(addr_port_text(&question->request.frontend, question->request.frontend_port, frontend)));
+	r |= json_object_set_new(explain, "frontend",
+				 json_string(addr_port_text(&question->request.frontend, question->request.frontend_port, frontend)));
 	return r ? NULL : json_incref(explain);
 }
 
@@ -327,7 +350,8 @@ static int ask(struct datapath *datapath, const struct explain_options *o, struc
 	if (r < 0)
 		return r;
 	if (answer.verdict)
-		return log_err(0, "the kernel does not decide this request: %s", answer.verdict <= SHUNT_R_MAX ? reason_text[answer.verdict - 1] : "a reason that this shunt does not know");
+		return log_err(0, "the kernel does not decide this request: %s",
+			       answer.verdict <= SHUNT_R_MAX ? reason_text[answer.verdict - 1] : "a reason that this shunt does not know");
 	*ret_explain = describe(question, tables, &answer);
 	return *ret_explain ? 0 : log_err(-ENOMEM, "explain");
 }
@@ -345,7 +369,9 @@ static int run(const void *data, int argc, char **argv)
 		return CMD_USAGE;
 	r = datapath_open_pinned(o->common.pin_dir, &datapath);
 	if (r == -ENOENT)
-		log_err(0, "nothing is pinned under %s: no request is steered here. Start shunt with `shunt run DIR`, or say where its pins are with --pin-dir", o->common.pin_dir);
+		log_err(0,
+			"nothing is pinned under %s: no request is steered here. Start shunt with `shunt run DIR`, or say where its pins are with --pin-dir",
+			o->common.pin_dir);
 	if (r < 0 || ask(datapath, o, &question, &explain) < 0)
 		return CMD_FAILED;
 	if (emit(stdout, explain, &section, 1, o->common.json) < 0)

@@ -26,7 +26,8 @@ static const struct status_options defaults = { .common = CMD_COMMON_DEFAULTS, .
 
 static const struct cmd_option options_table[] = {
 	{ "all", 'a', CMD_FLAG, NULL, "show all counters, also those of normal life and those at 0", offsetof(struct status_options, all) },
-	{ "interval", 'i', CMD_SECONDS, "S", "seconds between the two readings that rates come from (1); 0: no rates", offsetof(struct status_options, interval) },
+	{ "interval", 'i', CMD_SECONDS, "S", "seconds between the two readings that rates come from (1); 0: no rates",
+	  offsetof(struct status_options, interval) },
 };
 
 /* ---- how a person sees it --------------------------------------------------------------------------------------------------------------- */
@@ -45,8 +46,11 @@ static const struct emit_column attachment_columns[] = {
 };
 
 static const struct emit_column frontend_columns[] = {
-	{ "address", "ADDRESS", EMIT_TEXT }, { "kind", "KIND", EMIT_TEXT },	     { "hosts", "HOSTS", EMIT_TEXT },
-	{ "routes", "ROUTES", EMIT_TEXT },   { "identities", "USER BY", EMIT_TEXT },
+	{ "address", "ADDRESS", EMIT_TEXT },
+	{ "kind", "KIND", EMIT_TEXT },
+	{ "hosts", "HOSTS", EMIT_TEXT },
+	{ "routes", "ROUTES", EMIT_TEXT },
+	{ "identities", "USER BY", EMIT_TEXT },
 };
 
 static const struct emit_column version_columns[] = {
@@ -70,8 +74,11 @@ static const struct emit_column number_columns[] = {
 };
 
 static const struct emit_column experiment_columns[] = {
-	{ "namespace", "NAMESPACE", EMIT_TEXT }, { "name", "NAME", EMIT_TEXT },	      { "stage", "STAGE", EMIT_TEXT },
-	{ "completed_iterations", "ITERATIONS", EMIT_TEXT },     { "message", "MESSAGE", EMIT_TEXT },
+	{ "namespace", "NAMESPACE", EMIT_TEXT },
+	{ "name", "NAME", EMIT_TEXT },
+	{ "stage", "STAGE", EMIT_TEXT },
+	{ "completed_iterations", "ITERATIONS", EMIT_TEXT },
+	{ "message", "MESSAGE", EMIT_TEXT },
 };
 
 static const struct emit_column problem_columns[] = {
@@ -146,7 +153,8 @@ static int set_numbers(json_t *version, const struct series_numbers *numbers)
 	r |= json_object_set_new(version, "rx_bytes", json_integer(count->rx_bytes));
 	r |= json_object_set_new(version, "tx_bytes", json_integer(count->tx_bytes));
 	r |= json_object_set_new(version, "latency_count", json_integer(count->latency_count));
-	r |= json_object_set_new(version, "latency_mean_ms", ms_or_null(known ? (double)count->latency_sum_ns / (double)count->latency_count : 0, known));
+	r |= json_object_set_new(version, "latency_mean_ms",
+				 ms_or_null(known ? (double)count->latency_sum_ns / (double)count->latency_count : 0, known));
 	r |= set_quantiles(version, &numbers->latency[SHUNT_LATENCY_TOTAL], "latency", known);
 	r |= set_quantiles(version, &numbers->latency[SHUNT_LATENCY_TTFB], "ttfb", known);
 	return r ? -ENOMEM : 0;
@@ -232,8 +240,8 @@ static int read_reasons(struct datapath *datapath, json_t *document)
 	if (r < 0)
 		return r;
 	for (int i = 0; i < SHUNT_R_MAX; i++) {
-		_cleanup_json_ json_t *row =
-			json_pack("{s:s,s:s,s:I,s:s}", "name", reason_info[i].name, "sort", reason_info[i].sort, "count", (json_int_t)reasons[i], "text", reason_info[i].text);
+		_cleanup_json_ json_t *row = json_pack("{s:s,s:s,s:I,s:s}", "name", reason_info[i].name, "sort", reason_info[i].sort,
+						       "count", (json_int_t)reasons[i], "text", reason_info[i].text);
 
 		if (!row || json_array_append(all, row) < 0)
 			return -ENOMEM;
@@ -255,7 +263,8 @@ static int read_attachments(struct datapath *datapath, json_t *document)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < count; i++) {
-		json_t *row = json_pack("{s:s,s:s,s:b}", "interface", attachments[i].ifname, "kind", attachments[i].tcx ? "tcx" : "clsact", "present", attachments[i].ifindex != 0);
+		json_t *row = json_pack("{s:s,s:s,s:b}", "interface", attachments[i].ifname, "kind", attachments[i].tcx ? "tcx" : "clsact",
+					"present", attachments[i].ifindex != 0);
 
 		if (json_array_append_new(list, row) < 0)
 			return -ENOMEM;
@@ -316,12 +325,15 @@ static int take_list(json_t *document, const json_t *state, const char *key)
 static int read_state(const char *run_dir, json_t *document)
 {
 	_cleanup_json_ json_t *state = load_state(run_dir);
-	json_t *pid = json_object_get(state, "pid"), *started = json_object_get(state, "started"), *manifests = json_object_get(state, "manifests");
+	json_t *pid = json_object_get(state, "pid"), *started = json_object_get(state, "started"),
+	       *manifests = json_object_get(state, "manifests");
 	bool running = is_running(json_integer_value(pid));
-	json_t *agent = running ? json_pack("{s:b,s:O,s:O?,s:o,s:O?}", "running", 1, "pid", pid, "started", started, "since", time_text(started), "manifests", manifests) :
-				  json_pack("{s:b}", "running", 0);
+	json_t *agent = running ? json_pack("{s:b,s:O,s:O?,s:o,s:O?}", "running", 1, "pid", pid, "started", started, "since",
+					    time_text(started), "manifests", manifests)
+				: json_pack("{s:b}", "running", 0);
 
-	if (json_object_set_new(document, "agent", agent) < 0 || take_list(document, state, "problems") < 0 || take_list(document, state, "experiments") < 0)
+	if (json_object_set_new(document, "agent", agent) < 0 || take_list(document, state, "problems") < 0 ||
+	    take_list(document, state, "experiments") < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -341,7 +353,8 @@ static int read_all(struct datapath *datapath, const struct status_options *opti
 	if (r < 0)
 		return r;
 	versions = view_versions(tables);
-	if (json_object_set_new(document, "frontends", view_frontends(tables)) < 0 || json_object_set_new(document, "versions", versions) < 0)
+	if (json_object_set_new(document, "frontends", view_frontends(tables)) < 0 ||
+	    json_object_set_new(document, "versions", versions) < 0)
 		return -ENOMEM;
 	r = read_with_rates(datapath, versions, options->interval);
 	return r < 0 ? r : read_reasons(datapath, document);
@@ -357,7 +370,9 @@ static int run(const void *data, int argc, char **argv)
 	(void)argc, (void)argv;
 	r = datapath_open_pinned(options->common.pin_dir, &datapath);
 	if (r == -ENOENT)
-		log_err(0, "nothing is pinned under %s: shunt steers nothing here. Start it with `shunt run DIR`, or say where its pins are with --pin-dir", options->common.pin_dir);
+		log_err(0,
+			"nothing is pinned under %s: shunt steers nothing here. Start it with `shunt run DIR`, or say where its pins are with --pin-dir",
+			options->common.pin_dir);
 	if (r == 0)
 		r = read_all(datapath, options, document);
 	if (r == -ENOMEM)
@@ -372,7 +387,8 @@ static int run(const void *data, int argc, char **argv)
 const struct cmd cmd_status = {
 	.name = "status",
 	.summary = "Show what is attached, steered and measured, and anything unusual",
-	.details = "Reads the pinned maps, so it works whether or not an agent runs. Latencies are of whole responses, since the maps were made.",
+	.details =
+		"Reads the pinned maps, so it works whether or not an agent runs. Latencies are of whole responses, since the maps were made.",
 	.options = options_table,
 	.option_count = ARRAY_SIZE(options_table),
 	.defaults = &defaults,

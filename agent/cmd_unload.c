@@ -29,7 +29,8 @@ static int run(const void *options, int argc, char **argv)
 	if (r < 0 && r != -ENOENT) /* nothing there is what was asked for; everything else is in the log */
 		return CMD_FAILED;
 	document = json_pack("{s:s,s:b,s:s}", "pin_dir", o->common.pin_dir, "unloaded", found, "message",
-			     found ? "detached from all interfaces, pins removed; connections through request frontends have ended" : "nothing was pinned there; nothing to do");
+			     found ? "detached from all interfaces, pins removed; connections through request frontends have ended"
+				   : "nothing was pinned there; nothing to do");
 	if (!document || emit(stdout, document, sections, ARRAY_SIZE(sections), o->common.json) < 0)
 		return log_err(0, "unload: cannot write the output"), CMD_FAILED;
 	return CMD_OK;
@@ -38,7 +39,8 @@ static int run(const void *options, int argc, char **argv)
 const struct cmd cmd_unload = {
 	.name = "unload",
 	.summary = "Detach from all interfaces and remove what is pinned",
-	.details = "Connections through request frontends end; those of connection frontends lose their pod. Stopping the agent does none of this: packets go on without it.",
+	.details =
+		"Connections through request frontends end; those of connection frontends lose their pod. Stopping the agent does none of this: packets go on without it.",
 	.defaults = &defaults,
 	.options_size = sizeof(defaults),
 	.run = run,

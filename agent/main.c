@@ -3,8 +3,7 @@
 #include "cmd.h"
 #include "util/cleanup.h"
 
-/* Commands whose files are still to come. */
-#pragma weak cmd_run
+/* Its file is still to come. */
 #pragma weak cmd_describe
 
 /* In the order in which --help lists them; the first one runs when none is named. */

@@ -19,7 +19,8 @@ const char *view_identity(const struct shunt_route *route, char buf[VIEW_TEXT_MA
 		[SHUNT_ID_QUERY] = "query:",
 	};
 
-	snprintf(buf, VIEW_TEXT_MAX, "%s%.*s", route->identity < ARRAY_SIZE(kinds) ? kinds[route->identity] : "?", route->name_len, route->name);
+	snprintf(buf, VIEW_TEXT_MAX, "%s%.*s", route->identity < ARRAY_SIZE(kinds) ? kinds[route->identity] : "?", route->name_len,
+		 route->name);
 	return buf;
 }
 
@@ -106,8 +107,8 @@ static json_t *view_frontend(const struct tables *tables, const struct tables_fr
 		    add_once(identities, view_identity(&tables->routes[i], text)) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s,s:s,s:O,s:O,s:O}", "address", addr_port_text(&frontend->key.addr, ntohs(frontend->key.port), address), "kind", view_kind(&frontend->value),
-			 "routes", routes, "hosts", hosts, "identities", identities);
+	return json_pack("{s:s,s:s,s:O,s:O,s:O}", "address", addr_port_text(&frontend->key.addr, ntohs(frontend->key.port), address),
+			 "kind", view_kind(&frontend->value), "routes", routes, "hosts", hosts, "identities", identities);
 }
 
 json_t *view_frontends(const struct tables *tables)
@@ -168,8 +169,9 @@ static json_t *view_version(const struct tables *tables, int series)
 	for (size_t i = 0; i < tables->version_count; i++)
 		if (tables->versions[i].value.series == series && add_pods(tables, &tables->versions[i].value, pods) < 0)
 			return NULL;
-	return json_pack("{s:i,s:s,s:s,s:o,s:i,s:O}", "series", series, "route", tables->series[series].route, "version", tables->series[series].version, "share",
-			 share > 0 ? json_real(share) : json_null(), "rules", count_rules(tables, route, series), "pods", pods);
+	return json_pack("{s:i,s:s,s:s,s:o,s:i,s:O}", "series", series, "route", tables->series[series].route, "version",
+			 tables->series[series].version, "share", share > 0 ? json_real(share) : json_null(), "rules",
+			 count_rules(tables, route, series), "pods", pods);
 }
 
 json_t *view_versions(const struct tables *tables)

@@ -19,7 +19,7 @@
 #include "util/addr.h"
 #include "util/cleanup.h"
 
-#define LIST_MAX 512                     /* of names in a message */
+#define LIST_MAX 512 /* of names in a message */
 
 /* ---- Services --------------------------------------------------------------------------------------------------------------------------- */
 
@@ -72,7 +72,8 @@ static void list_ports(const struct service *service, char list[LIST_MAX])
 			used += snprintf(list + used, LIST_MAX - used, "%s%u", used ? ", " : "", service->ports[i].port);
 }
 
-static const struct service *find_service(struct planner *planner, const struct place *place, const struct virtual_service *vs, const char *host)
+static const struct service *find_service(struct planner *planner, const struct place *place, const struct virtual_service *vs,
+					  const char *host)
 {
 	const struct service *service = host_service(planner->world, host, vs->meta.ns);
 	struct host_name name;
@@ -81,18 +82,21 @@ static const struct service *find_service(struct planner *planner, const struct 
 	if (service)
 		return service;
 	if (!host_parse(host, vs->meta.ns, &name)) {
-		note(planner, NOTE_ERROR, place, "destination host '%s' is no Service name; allowed are name, name.namespace and name.namespace.svc.cluster.local", host);
+		note(planner, NOTE_ERROR, place,
+		     "destination host '%s' is no Service name; allowed are name, name.namespace and name.namespace.svc.cluster.local",
+		     host);
 		return NULL;
 	}
 	list_services(planner->world, name.ns, list);
-	note(planner, NOTE_ERROR, place, "a route whose Service does not exist: no Service '%s' in namespace '%s' (Services there: %s); create it or correct destination.host '%s'",
+	note(planner, NOTE_ERROR, place,
+	     "a route whose Service does not exist: no Service '%s' in namespace '%s' (Services there: %s); create it or correct destination.host '%s'",
 	     name.service, name.ns, list, host);
 	return NULL;
 }
 
 /* The port that the destination names, else the only one, else the one that the client's connection went to. */
-static const struct service_port *find_port(struct planner *planner, const struct place *place, const struct service *service, uint16_t wanted,
-					    uint16_t frontend_port)
+static const struct service_port *find_port(struct planner *planner, const struct place *place, const struct service *service,
+					    uint16_t wanted, uint16_t frontend_port)
 {
 	const struct service_port *only = NULL;
 	char list[LIST_MAX];
@@ -112,10 +116,11 @@ static const struct service_port *find_port(struct planner *planner, const struc
 		return only;
 	list_ports(service, list);
 	if (wanted)
-		note(planner, NOTE_ERROR, place, "Service %s/%s has no TCP port %u (its ports: %s); correct destination.port.number", service->meta.ns, service->meta.name,
-		     wanted, list);
+		note(planner, NOTE_ERROR, place, "Service %s/%s has no TCP port %u (its ports: %s); correct destination.port.number",
+		     service->meta.ns, service->meta.name, wanted, list);
 	else
-		note(planner, NOTE_ERROR, place, "Service %s/%s has no TCP port %u like the frontend and not just one (its ports: %s); write destination.port.number",
+		note(planner, NOTE_ERROR, place,
+		     "Service %s/%s has no TCP port %u like the frontend and not just one (its ports: %s); write destination.port.number",
 		     service->meta.ns, service->meta.name, frontend_port, list);
 	return NULL;
 }
@@ -154,14 +159,16 @@ static int add_pod(struct pod_list *list, const struct shunt_addr *addr, uint16_
 	return 0;
 }
 
-static int add_slice(struct planner *planner, const struct endpoint_slice *slice, const struct service_port *port, struct pod_list lists[SHUNT_FAMILIES])
+static int add_slice(struct planner *planner, const struct endpoint_slice *slice, const struct service_port *port,
+		     struct pod_list lists[SHUNT_FAMILIES])
 {
 	const struct slice_port *slice_port = find_slice_port(slice, port);
 	struct place place = place_of(&slice->meta, "EndpointSlice", 0, "ports");
 
 	if (!slice_port) {
-		note(planner, NOTE_WARNING, &place, "no port has the name '%s' of port %u of Service %s, nor its targetPort; the slice's pods are left out", port->name, port->port,
-		     slice->service);
+		note(planner, NOTE_WARNING, &place,
+		     "no port has the name '%s' of port %u of Service %s, nor its targetPort; the slice's pods are left out", port->name,
+		     port->port, slice->service);
 		return 0;
 	}
 	for (size_t i = 0; i < slice->endpoint_count; i++) {
@@ -174,7 +181,8 @@ static int add_slice(struct planner *planner, const struct endpoint_slice *slice
 			continue;
 		if (addr_parse(endpoint->addresses[0], &addr) < 0) {
 			place = place_of(&slice->meta, "EndpointSlice", 0, "endpoints[%zu].addresses[0]", i);
-			note(planner, NOTE_ERROR, &place, "found '%s', allowed are IPv4 and IPv6 addresses; this pod is left out", endpoint->addresses[0]);
+			note(planner, NOTE_ERROR, &place, "found '%s', allowed are IPv4 and IPv6 addresses; this pod is left out",
+			     endpoint->addresses[0]);
 			continue;
 		}
 		r = add_pod(&lists[addr_is_v4(&addr) ? SHUNT_V4 : SHUNT_V6], &addr, slice_port->port);
@@ -268,8 +276,8 @@ static int build_backend(struct planner *planner, struct backend *backend, const
 	return r;
 }
 
-int backend_get(struct planner *planner, const struct place *place, const struct virtual_service *vs, const struct http_destination *destination,
-		uint16_t frontend_port, struct backend *ret_backend, const char **ret_full)
+int backend_get(struct planner *planner, const struct place *place, const struct virtual_service *vs,
+		const struct http_destination *destination, uint16_t frontend_port, struct backend *ret_backend, const char **ret_full)
 {
 	struct backend backend = {}, *kept;
 	int r;

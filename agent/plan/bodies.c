@@ -68,7 +68,8 @@ static struct body_version *find_version(const struct body *body, const char *na
 }
 
 /* The version's entry in the tables, with its rings; the fallback follows when the default split is known. */
-static int add_to_tables(struct planner *planner, struct body *body, struct body_version *version, const struct place *place, const char **ret_full)
+static int add_to_tables(struct planner *planner, struct body *body, struct body_version *version, const struct place *place,
+			 const char **ret_full)
 {
 	struct tables *t = planner->tables;
 	struct backend backend = { .ring = { SHUNT_NONE, SHUNT_NONE } };
@@ -95,22 +96,26 @@ static int add_to_tables(struct planner *planner, struct body *body, struct body
 	return 0;
 }
 
-static int add_version(struct planner *planner, struct body *body, const struct http_destination *destination, const struct place *place, const char **ret_full)
+static int add_version(struct planner *planner, struct body *body, const struct http_destination *destination, const struct place *place,
+		       const char **ret_full)
 {
 	struct body_version *version;
 	char name[SHUNT_NAME_MAX * 2];
 
 	if (!version_name(body->vs->meta.ns, destination, name)) {
-		note(planner, NOTE_ERROR, place, "the version's name is longer than %d bytes; shorten headers.response.set.version", SHUNT_NAME_MAX * 2 - 1);
+		note(planner, NOTE_ERROR, place, "the version's name is longer than %d bytes; shorten headers.response.set.version",
+		     SHUNT_NAME_MAX * 2 - 1);
 		return -ENAMETOOLONG;
 	}
 	version = find_version(body, name);
 	if (version) {
 		const struct http_destination *first = version->destination;
 
-		if (strcmp(first->host, destination->host) != 0 || strcmp(first->subset, destination->subset) != 0 || first->port != destination->port)
-			note(planner, NOTE_ERROR, place, "version '%s' names another destination (%s) than before (%s); the first one serves both. Give them two names", name,
-			     destination->host, first->host);
+		if (strcmp(first->host, destination->host) != 0 || strcmp(first->subset, destination->subset) != 0 ||
+		    first->port != destination->port)
+			note(planner, NOTE_ERROR, place,
+			     "version '%s' names another destination (%s) than before (%s); the first one serves both. Give them two names",
+			     name, destination->host, first->host);
 		return 0;
 	}
 	version = ARRAY_APPEND(body->versions, body->version_count);
@@ -183,8 +188,8 @@ static void add_share(struct shunt_split *split, uint64_t cumulated, uint64_t su
 }
 
 /* The split of an entry, to *ret_split. -E2BIG: it has more versions than a split takes (a note says so). */
-static int build_split(struct planner *planner, struct body *body, const struct http_route *entry, const struct place *place, uint32_t *ret_split,
-		       const char **ret_full)
+static int build_split(struct planner *planner, struct body *body, const struct http_route *entry, const struct place *place,
+		       uint32_t *ret_split, const char **ret_full)
 {
 	struct shunt_split *split;
 	uint64_t sum = 0, cumulated = 0;
@@ -258,7 +263,8 @@ static const struct http_route *default_entry(const struct entries *entries)
 	return NULL;
 }
 
-static int plan_default(struct planner *planner, struct body *body, const struct entries *entries, const struct http_route *entry, const char **ret_full)
+static int plan_default(struct planner *planner, struct body *body, const struct entries *entries, const struct http_route *entry,
+			const char **ret_full)
 {
 	size_t e = entry ? entry - entries->items : 0;
 	struct place place = place_of_route(body->vs, entries->items[e].line, "%s[%zu]", entries->path, e);
@@ -268,13 +274,15 @@ static int plan_default(struct planner *planner, struct body *body, const struct
 		return build_split(planner, body, entry, &place, &body->split, ret_full);
 	entry = &entries->items[0];
 	place = place_of_route(body->vs, 0, "%s", entries->path);
-	note(planner, NOTE_WARNING, &place, "no entry without match; users that no match names go to '%s' (Istio would answer 404). Add an entry without match",
+	note(planner, NOTE_WARNING, &place,
+	     "no entry without match; users that no match names go to '%s' (Istio would answer 404). Add an entry without match",
 	     version_name(body->vs->meta.ns, &entry->destinations[0], name));
 	return build_whole_split(planner, body, version_of(body, &entry->destinations[0]), &body->split, ret_full);
 }
 
 /* Splits and rules of the entries before the default one; what comes behind it is unreachable. */
-static int plan_entries(struct planner *planner, struct body *body, const struct entries *entries, const struct http_route *last, const char **ret_full)
+static int plan_entries(struct planner *planner, struct body *body, const struct entries *entries, const struct http_route *last,
+			const char **ret_full)
 {
 	for (size_t e = 0; e < entries->count; e++) {
 		const struct http_route *entry = &entries->items[e];
@@ -284,7 +292,8 @@ static int plan_entries(struct planner *planner, struct body *body, const struct
 
 		note_unsupported(planner, entry, &place);
 		if (last && entry > last)
-			note(planner, NOTE_WARNING, &place, "unreachable: %s[%td] takes everything and comes first", entries->path, last - entries->items);
+			note(planner, NOTE_WARNING, &place, "unreachable: %s[%td] takes everything and comes first", entries->path,
+			     last - entries->items);
 		if (last && entry >= last)
 			continue;
 		r = build_split(planner, body, entry, &place, &split, ret_full);
@@ -315,13 +324,16 @@ static const struct body_version *promoted_version(struct planner *planner, cons
 		if (promotion->route ? strcmp(promotion->route, name) != 0 : !version)
 			continue;
 		if (promotion->route_hash && promotion->route_hash != body->vs->meta.hash) {
-			note(planner, NOTE_INFO, &place, "changed since experiment %s promoted '%s'; the promotion has ended, the rules as written hold", promotion->experiment,
-			     promotion->version);
+			note(planner, NOTE_INFO, &place,
+			     "changed since experiment %s promoted '%s'; the promotion has ended, the rules as written hold",
+			     promotion->experiment, promotion->version);
 		} else if (!version) {
-			note(planner, NOTE_WARNING, &place, "experiment %s promoted '%s', which this route does not have; the rules as written hold", promotion->experiment,
-			     promotion->version);
+			note(planner, NOTE_WARNING, &place,
+			     "experiment %s promoted '%s', which this route does not have; the rules as written hold",
+			     promotion->experiment, promotion->version);
 		} else {
-			note(planner, NOTE_INFO, &place, "experiment %s promoted '%s': it gets all traffic", promotion->experiment, promotion->version);
+			note(planner, NOTE_INFO, &place, "experiment %s promoted '%s': it gets all traffic", promotion->experiment,
+			     promotion->version);
 			return version;
 		}
 	}
@@ -358,7 +370,8 @@ static bool check_route(struct planner *planner, const struct virtual_service *v
 	struct place place = place_of_route(vs, 0, "%s", "");
 
 	if (strlen(vs->meta.ns) + 1 + strlen(vs->meta.name) > ROUTE_NAME_MAX) {
-		note(planner, NOTE_ERROR, &place, "'namespace/name' is longer than %d bytes; the route is left out. Shorten metadata.name", ROUTE_NAME_MAX);
+		note(planner, NOTE_ERROR, &place, "'namespace/name' is longer than %d bytes; the route is left out. Shorten metadata.name",
+		     ROUTE_NAME_MAX);
 		return false;
 	}
 	for (size_t i = 0; i < vs->unsupported_count; i++)
@@ -368,14 +381,16 @@ static bool check_route(struct planner *planner, const struct virtual_service *v
 		return false;
 	}
 	if (vs->http_count && vs->tcp_count)
-		note(planner, NOTE_ERROR, &place, "has spec.http and spec.tcp; spec.tcp is left out. Write two VirtualServices with their own frontends");
+		note(planner, NOTE_ERROR, &place,
+		     "has spec.http and spec.tcp; spec.tcp is left out. Write two VirtualServices with their own frontends");
 	return true;
 }
 
 static int plan_body(struct planner *planner, struct body *body)
 {
 	struct tables *t = planner->tables;
-	size_t splits = t->split_count, versions = t->version_count, rings = t->ring_count, pods = t->pod_count, backends = planner->backend_count;
+	size_t splits = t->split_count, versions = t->version_count, rings = t->ring_count, pods = t->pod_count,
+	       backends = planner->backend_count;
 	struct place place = place_of_route(body->vs, 0, "%s", "");
 	const char *full = NULL;
 	int r;
@@ -438,11 +453,13 @@ static void check_version(struct planner *planner, const struct body *body, cons
 	if (entry->pods[family])
 		return;
 	if (entry->value.fallback != SHUNT_NONE && planner->tables->versions[entry->value.fallback].pods[family])
-		note(planner, NOTE_WARNING, &place, "version '%s' (%s) has no ready %s pod; '%s' serves its users on port %u until it has", version->name, version->destination->host, ip,
+		note(planner, NOTE_WARNING, &place, "version '%s' (%s) has no ready %s pod; '%s' serves its users on port %u until it has",
+		     version->name, version->destination->host, ip,
 		     planner->tables->series[planner->tables->versions[entry->value.fallback].value.series].version, body->port);
 	else
-		note(planner, NOTE_WARNING, &place, "version '%s' (%s) has no ready %s pod and nobody stands in; its users' connections to port %u are reset until it has", version->name,
-		     version->destination->host, ip, body->port);
+		note(planner, NOTE_WARNING, &place,
+		     "version '%s' (%s) has no ready %s pod and nobody stands in; its users' connections to port %u are reset until it has",
+		     version->name, version->destination->host, ip, body->port);
 }
 
 void bodies_check_pods(struct planner *planner)

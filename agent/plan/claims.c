@@ -86,21 +86,25 @@ static bool is_contested(struct planner *planner, const struct claim *claim, con
 			continue;
 		held++;
 		if (is_request(earlier->vs) != is_request(claim->vs)) {
-			note(planner, NOTE_ERROR, place, "frontend %s: VirtualService %s/%s (%s:%d) came first and has spec.%s, this one spec.%s; a frontend is of one kind. It is left out here",
-			     frontend, other->ns, other->name, other->file, other->line, is_request(earlier->vs) ? "http" : "tcp", is_request(claim->vs) ? "http" : "tcp");
+			note(planner, NOTE_ERROR, place,
+			     "frontend %s: VirtualService %s/%s (%s:%d) came first and has spec.%s, this one spec.%s; a frontend is of one kind. It is left out here",
+			     frontend, other->ns, other->name, other->file, other->line, is_request(earlier->vs) ? "http" : "tcp",
+			     is_request(claim->vs) ? "http" : "tcp");
 			return true;
 		}
 		if (!claim_same_host(earlier, claim))
 			continue;
 		*ret_known = earlier->vs == claim->vs;
 		if (!*ret_known)
-			note(planner, NOTE_ERROR, place, "two routes on one frontend: %s for host %s belongs to VirtualService %s/%s (%s:%d), which came first and goes on steering. Change a host or an address",
+			note(planner, NOTE_ERROR, place,
+			     "two routes on one frontend: %s for host %s belongs to VirtualService %s/%s (%s:%d), which came first and goes on steering. Change a host or an address",
 			     frontend, host_text(claim, host), other->ns, other->name, other->file, other->line);
 		return true;
 	}
 	if (held < SHUNT_ROUTES_PER_FRONTEND)
 		return false;
-	note(planner, NOTE_ERROR, place, "frontend %s has %d routes already, more is not possible; host %s is left out there", frontend, SHUNT_ROUTES_PER_FRONTEND, host_text(claim, host));
+	note(planner, NOTE_ERROR, place, "frontend %s has %d routes already, more is not possible; host %s is left out there", frontend,
+	     SHUNT_ROUTES_PER_FRONTEND, host_text(claim, host));
 	return true;
 }
 
@@ -119,7 +123,8 @@ static int add_claim(struct planner *planner, const struct claim *claim, const s
 }
 
 /* Claims an address and port for all hosts of the VirtualService. Of a connection no Host can be read: it is claimed for any. */
-static int claim_for_hosts(struct planner *planner, const struct virtual_service *vs, const struct shunt_frontend_key *key, const struct place *place)
+static int claim_for_hosts(struct planner *planner, const struct virtual_service *vs, const struct shunt_frontend_key *key,
+			   const struct place *place)
 {
 	struct claim claim = { .key = *key, .vs = vs };
 	int r = 0;
@@ -135,7 +140,8 @@ static int claim_for_hosts(struct planner *planner, const struct virtual_service
 		if (!claim.host || strlen(claim.host) <= HOST_MAX)
 			r = add_claim(planner, &claim, place);
 		else
-			note(planner, NOTE_ERROR, &at, "host '%s' has %zu bytes, allowed are %d; it is left out", host, strlen(claim.host), HOST_MAX);
+			note(planner, NOTE_ERROR, &at, "host '%s' has %zu bytes, allowed are %d; it is left out", host, strlen(claim.host),
+			     HOST_MAX);
 	}
 	return r;
 }
@@ -159,7 +165,9 @@ static int claim_annotated(struct planner *planner, const struct virtual_service
 		int r;
 
 		if (addr_port_parse(item, &key.addr, &port) < 0) {
-			note(planner, NOTE_ERROR, &place, "found '%s', allowed are address:port with ports 1 to 65535, such as 10.0.0.1:80,[fd00::1]:80; it is left out", item);
+			note(planner, NOTE_ERROR, &place,
+			     "found '%s', allowed are address:port with ports 1 to 65535, such as 10.0.0.1:80,[fd00::1]:80; it is left out",
+			     item);
 			continue;
 		}
 		key.port = htons(port);
@@ -171,18 +179,21 @@ static int claim_annotated(struct planner *planner, const struct virtual_service
 }
 
 /* All addresses and TCP ports of a Service; for the hosts of the VirtualService, or for any. */
-static int claim_service(struct planner *planner, const struct virtual_service *vs, const struct service *service, bool any_host, const struct place *place)
+static int claim_service(struct planner *planner, const struct virtual_service *vs, const struct service *service, bool any_host,
+			 const struct place *place)
 {
 	struct claim claim = { .vs = vs };
 	int r = 0;
 
 	if (service->address_count == 0)
-		note(planner, NOTE_WARNING, place, "Service %s/%s (%s:%d) has no address (clusterIP or externalIPs), so no traffic can be steered there", service->meta.ns,
-		     service->meta.name, service->meta.file, service->meta.line);
+		note(planner, NOTE_WARNING, place,
+		     "Service %s/%s (%s:%d) has no address (clusterIP or externalIPs), so no traffic can be steered there",
+		     service->meta.ns, service->meta.name, service->meta.file, service->meta.line);
 	for (size_t a = 0; a < service->address_count; a++) {
 		if (addr_parse(service->addresses[a], &claim.key.addr) < 0) {
-			note(planner, NOTE_ERROR, place, "Service %s/%s has the address '%s', allowed are IPv4 and IPv6 addresses; it is left out", service->meta.ns, service->meta.name,
-			     service->addresses[a]);
+			note(planner, NOTE_ERROR, place,
+			     "Service %s/%s has the address '%s', allowed are IPv4 and IPv6 addresses; it is left out", service->meta.ns,
+			     service->meta.name, service->addresses[a]);
 			continue;
 		}
 		for (size_t p = 0; p < service->port_count && r == 0; p++) {
@@ -228,8 +239,9 @@ static int claim_gateway(struct planner *planner, const struct virtual_service *
 			return r;
 	}
 	if (!found)
-		note(planner, NOTE_WARNING, &place, "no Service has the annotation %s: %s, so the gateway's addresses are not known; annotate the Service in front of it", ANNOTATION_GATEWAY,
-		     vs->gateways[gateway]);
+		note(planner, NOTE_WARNING, &place,
+		     "no Service has the annotation %s: %s, so the gateway's addresses are not known; annotate the Service in front of it",
+		     ANNOTATION_GATEWAY, vs->gateways[gateway]);
 	return 0;
 }
 
@@ -259,7 +271,8 @@ static int claim_route(struct planner *planner, const struct virtual_service *vs
 	if (r < 0 || planner->claim_count > claims)
 		return r;
 	if (planner->tables->note_count == notes)
-		note(planner, NOTE_ERROR, &place, "no host names a Service that is there; for other hosts write the annotation %s: address:port, or spec.gateways and a Service with the annotation %s",
+		note(planner, NOTE_ERROR, &place,
+		     "no host names a Service that is there; for other hosts write the annotation %s: address:port, or spec.gateways and a Service with the annotation %s",
 		     ANNOTATION_FRONTEND, ANNOTATION_GATEWAY);
 	note(planner, NOTE_ERROR, &place, "no frontend leads to this route, so it steers nothing");
 	return 0;

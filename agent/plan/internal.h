@@ -32,16 +32,17 @@ struct place {
 	char path[96]; /* "" when the whole object is meant */
 };
 
-__attribute__((format(printf, 4, 5))) struct place place_of(const struct object_meta *meta, const char *kind, int line, const char *path, ...);
+__attribute__((format(printf, 4, 5))) struct place place_of(const struct object_meta *meta, const char *kind, int line, const char *path,
+							    ...);
 
 #define place_of_route(vs, line, ...) place_of(&(vs)->meta, "VirtualService", line, __VA_ARGS__)
 
 /* Appends a note. 0 or -ENOMEM. */
-__attribute__((format(printf, 5, 6))) int note_add(struct plan_note **notes, size_t *count, enum note_level level, const struct place *place,
-						   const char *format, ...);
+__attribute__((format(printf, 5, 6))) int note_add(struct plan_note **notes, size_t *count, enum note_level level,
+						   const struct place *place, const char *format, ...);
 
 /* In a planner: running out of memory is remembered and ends the plan. */
-#define note(planner, level, place, ...)                                                                                            \
+#define note(planner, level, place, ...) \
 	((planner)->out_of_memory |= note_add(&(planner)->tables->notes, &(planner)->tables->note_count, level, place, __VA_ARGS__) < 0)
 
 /* ---- growing arrays ---- */
@@ -59,7 +60,6 @@ struct claim {
 	const struct virtual_service *vs;
 	enum shunt_host_match match;
 	const char *host; /* as written, "*." cut off for a suffix; NULL for any */
-	bool dropped;     /* lost against an earlier one, or its route cannot be planned */
 };
 
 /* A destination's Service port and the rings of the pods behind it. */
@@ -74,7 +74,7 @@ struct backend {
 struct body_version {
 	char name[SHUNT_NAME_MAX * 2];
 	const struct http_destination *destination; /* the first that has the name */
-	uint16_t index;                             /* in tables->versions */
+	uint16_t index;				    /* in tables->versions */
 };
 
 /* A rule before it has a route index. */
@@ -155,8 +155,8 @@ int rules_add(struct planner *planner, struct body *body, size_t entry, uint32_t
 bool rules_entry_is_default(const struct http_route *entry);
 
 /* backends.c: rings of the pods that a destination means on a frontend's port. 0; -ENOENT (a note says why); -ENOSPC and *ret_full; -ENOMEM. */
-int backend_get(struct planner *planner, const struct place *place, const struct virtual_service *vs, const struct http_destination *destination,
-		uint16_t frontend_port, struct backend *ret_backend, const char **ret_full);
+int backend_get(struct planner *planner, const struct place *place, const struct virtual_service *vs,
+		const struct http_destination *destination, uint16_t frontend_port, struct backend *ret_backend, const char **ret_full);
 
 /* A destination's or host's Service by Istio's rules: "name" in `ns`, "name.ns", "name.ns.svc", "name.ns.svc.cluster.local". */
 struct host_name {

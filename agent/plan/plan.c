@@ -197,7 +197,8 @@ static int plan_frontends(struct planner *planner)
 
 static int by_creation(const void *a, const void *b)
 {
-	const struct object_meta *x = &(*(const struct virtual_service *const *)a)->meta, *y = &(*(const struct virtual_service *const *)b)->meta;
+	const struct object_meta *x = &(*(const struct virtual_service *const *)a)->meta,
+				 *y = &(*(const struct virtual_service *const *)b)->meta;
 	int r = (x->created > y->created) - (x->created < y->created);
 
 	r = r ? r : strcmp(x->ns, y->ns);
@@ -230,8 +231,8 @@ static void planner_done(struct planner *planner)
 	tables_free(&planner->tables);
 }
 
-int plan(const struct world *world, const struct promotion *promotions, size_t promotion_count, const struct shunt_series series[SHUNT_SERIES],
-	 const uint8_t salt_key[16], struct tables **ret_tables)
+int plan(const struct world *world, const struct promotion *promotions, size_t promotion_count,
+	 const struct shunt_series series[SHUNT_SERIES], const uint8_t salt_key[16], struct tables **ret_tables)
 {
 	_cleanup_(planner_done) struct planner planner = { .world = world, .promotions = promotions, .promotion_count = promotion_count };
 	int r;

@@ -68,7 +68,8 @@ static const char *variable_of(const struct version_detail *detail, const char *
 }
 
 /* Does the destination mean the version that the experiment describes? By its name, or (by_ns) by the namespace of its Service. */
-static bool is_described(const struct virtual_service *vs, const struct http_destination *destination, const struct version_detail *detail, bool by_ns)
+static bool is_described(const struct virtual_service *vs, const struct http_destination *destination, const struct version_detail *detail,
+			 bool by_ns)
 {
 	const char *ns = variable_of(detail, "ns");
 	char name[SHUNT_NAME_MAX * 2];
@@ -97,7 +98,8 @@ static int search_entries(const struct tables *tables, const struct virtual_serv
 	return 0;
 }
 
-static int find_candidates(const struct world *world, const struct tables *tables, const struct version_detail *detail, struct candidates *candidates)
+static int find_candidates(const struct world *world, const struct tables *tables, const struct version_detail *detail,
+			   struct candidates *candidates)
 {
 	for (int by_ns = 0; by_ns <= 1 && candidates->count == 0; by_ns++) {
 		for (size_t i = 0; i < world->virtual_service_count; i++) {
@@ -128,7 +130,8 @@ static const struct candidate *candidate_in(const struct candidates *candidates,
 }
 
 /* The route that has all versions of the experiment; NULL: none, or (*ret_several) more than one. */
-static const struct virtual_service *common_route(const struct world *world, const struct candidates *candidates, size_t count, bool *ret_several)
+static const struct virtual_service *common_route(const struct world *world, const struct candidates *candidates, size_t count,
+						  bool *ret_several)
 {
 	const struct virtual_service *found = NULL;
 
@@ -148,8 +151,8 @@ static const struct virtual_service *common_route(const struct world *world, con
 	return found;
 }
 
-static int note_unresolved(const struct tables *tables, const struct version_detail *detail, const struct candidates *candidates, const struct place *place,
-			   struct plan_note **notes, size_t *note_count)
+static int note_unresolved(const struct tables *tables, const struct version_detail *detail, const struct candidates *candidates,
+			   const struct place *place, struct plan_note **notes, size_t *note_count)
 {
 	char list[512] = "";
 	size_t used = 0;
@@ -160,15 +163,18 @@ static int note_unresolved(const struct tables *tables, const struct version_det
 		used += snprintf(list + used, sizeof(list) - used, "%s'%s' of %s", i ? ", " : "", series->version, series->route);
 	}
 	if (candidates->count)
-		return note_add(notes, note_count, NOTE_ERROR, place, "version '%s' could be %s; give the versions of different routes different names", detail->name, list);
-	return note_add(notes, note_count, NOTE_ERROR, place,
-			"no route has a version '%s' (headers.response.set.version, subset or service.namespace), nor one in the namespace of its variable ns (%s)", detail->name,
-			variable_of(detail, "ns") ? variable_of(detail, "ns") : "not set");
+		return note_add(notes, note_count, NOTE_ERROR, place,
+				"version '%s' could be %s; give the versions of different routes different names", detail->name, list);
+	return note_add(
+		notes, note_count, NOTE_ERROR, place,
+		"no route has a version '%s' (headers.response.set.version, subset or service.namespace), nor one in the namespace of its variable ns (%s)",
+		detail->name, variable_of(detail, "ns") ? variable_of(detail, "ns") : "not set");
 }
 
 /* What each version resolves to, given the candidates of each. */
-static int resolve(const struct world *world, const struct tables *tables, const struct experiment *experiment, const struct candidates *candidates,
-		   int *series, const struct virtual_service **ret_route, struct plan_note **notes, size_t *note_count)
+static int resolve(const struct world *world, const struct tables *tables, const struct experiment *experiment,
+		   const struct candidates *candidates, int *series, const struct virtual_service **ret_route, struct plan_note **notes,
+		   size_t *note_count)
 {
 	bool several;
 	const struct virtual_service *route = common_route(world, candidates, experiment->version_count, &several);
@@ -177,7 +183,8 @@ static int resolve(const struct world *world, const struct tables *tables, const
 
 	for (size_t i = 0; i < experiment->version_count && r == 0; i++) {
 		const struct version_detail *detail = &experiment->versions[i];
-		struct place place = place_of(&experiment->meta, "Experiment", 0, "spec.versionInfo.%s", i == 0 ? "baseline" : "candidates");
+		struct place place =
+			place_of(&experiment->meta, "Experiment", 0, "spec.versionInfo.%s", i == 0 ? "baseline" : "candidates");
 
 		if (i)
 			place = place_of(&experiment->meta, "Experiment", 0, "spec.versionInfo.candidates[%zu]", i - 1);
@@ -193,7 +200,8 @@ static int resolve(const struct world *world, const struct tables *tables, const
 	if (r == 0 && !route && !several && !missing && experiment->version_count) {
 		struct place place = place_of(&experiment->meta, "Experiment", 0, "spec.versionInfo");
 
-		r = note_add(notes, note_count, NOTE_ERROR, &place, "the versions are on different routes; one VirtualService must route to all of them");
+		r = note_add(notes, note_count, NOTE_ERROR, &place,
+			     "the versions are on different routes; one VirtualService must route to all of them");
 	}
 	*ret_route = route;
 	return r;

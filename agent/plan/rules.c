@@ -23,7 +23,8 @@ static void set_header_identity(struct planner *planner, struct body *body, cons
 	size_t len = strlen(name);
 
 	if (len == 0 || len > SHUNT_NAME_MAX) {
-		note(planner, NOTE_ERROR, place, "the header's name has %zu bytes, allowed are 1 to %d; the client address decides instead", len, SHUNT_NAME_MAX);
+		note(planner, NOTE_ERROR, place, "the header's name has %zu bytes, allowed are 1 to %d; the client address decides instead",
+		     len, SHUNT_NAME_MAX);
 		return;
 	}
 	body->identity = SHUNT_ID_HEADER;
@@ -38,14 +39,17 @@ static void identity_from_annotation(struct planner *planner, struct body *body,
 	if (strcmp(text, "client") == 0)
 		return;
 	if (body->kind == SHUNT_KIND_CONNECTION)
-		note(planner, NOTE_ERROR, &place, "found '%s', but spec.tcp routes know a user by the client address only; write client or spec.http", text);
+		note(planner, NOTE_ERROR, &place,
+		     "found '%s', but spec.tcp routes know a user by the client address only; write client or spec.http", text);
 	else if (strncmp(text, "header:", strlen("header:")) == 0)
 		set_header_identity(planner, body, &place, text + strlen("header:"));
 	else if (strncmp(text, "cookie:", strlen("cookie:")) == 0 || strncmp(text, "query:", strlen("query:")) == 0)
-		note(planner, NOTE_ERROR, &place, "found '%s': cookies and query parameters are not available yet; the client address decides until then (or write header:NAME)",
+		note(planner, NOTE_ERROR, &place,
+		     "found '%s': cookies and query parameters are not available yet; the client address decides until then (or write header:NAME)",
 		     text);
 	else
-		note(planner, NOTE_ERROR, &place, "found '%s', allowed are header:NAME, cookie:NAME, query:NAME and client; the client address decides instead", text);
+		note(planner, NOTE_ERROR, &place,
+		     "found '%s', allowed are header:NAME, cookie:NAME, query:NAME and client; the client address decides instead", text);
 }
 
 /* The one header that the matches look at. */
@@ -65,8 +69,8 @@ static void identity_from_matches(struct planner *planner, struct body *body)
 					set_header_identity(planner, body, &place, name = header);
 				else if (strcmp(name, header) != 0)
 					note(planner, NOTE_ERROR, &place,
-					     "matches on the headers '%s' and '%s'; a user is known by one. '%s' is taken; choose with the annotation %s: header:NAME", name, header,
-					     name, ANNOTATION_IDENTITY);
+					     "matches on the headers '%s' and '%s'; a user is known by one. '%s' is taken; choose with the annotation %s: header:NAME",
+					     name, header, name, ANNOTATION_IDENTITY);
 			}
 		}
 	}
@@ -105,26 +109,30 @@ static bool match_is_rule(struct planner *planner, const struct body *body, cons
 	size_t len;
 
 	for (size_t i = 0; i < match->unsupported_count; i++)
-		note(planner, NOTE_ERROR, place, "the condition %s is not available yet; this match is left out (its users are routed by the other entries)", match->unsupported[i]);
+		note(planner, NOTE_ERROR, place,
+		     "the condition %s is not available yet; this match is left out (its users are routed by the other entries)",
+		     match->unsupported[i]);
 	if (match->unsupported_count)
 		return false;
 	if (match->header_count != 1) {
-		note(planner, NOTE_ERROR, place, "conditions on %zu headers at once, allowed is one, the user's; this match is left out", match->header_count);
+		note(planner, NOTE_ERROR, place, "conditions on %zu headers at once, allowed is one, the user's; this match is left out",
+		     match->header_count);
 		return false;
 	}
 	if (body->identity != SHUNT_ID_HEADER || strcmp(header->name, body->identity_name) != 0) {
-		note(planner, NOTE_ERROR, place, "looks at the header '%s', but users are known by %s%s; this match is left out", header->name,
-		     body->identity == SHUNT_ID_HEADER ? "the header " : "the client address", body->identity_name);
+		note(planner, NOTE_ERROR, place, "looks at the header '%s', but users are known by %s%s; this match is left out",
+		     header->name, body->identity == SHUNT_ID_HEADER ? "the header " : "the client address", body->identity_name);
 		return false;
 	}
 	if (header->kind == MATCH_PRESENT) {
-		note(planner, NOTE_ERROR, place, "asks only whether the header '%s' is there; allowed are prefix and exact. This match is left out", header->name);
+		note(planner, NOTE_ERROR, place,
+		     "asks only whether the header '%s' is there; allowed are prefix and exact. This match is left out", header->name);
 		return false;
 	}
 	len = strlen(header->value);
 	if (len == 0 || len > SHUNT_ID_MAX - (header->kind == MATCH_EXACT)) {
-		note(planner, NOTE_ERROR, place, "the value of the header '%s' has %zu bytes, allowed are 1 to %d; this match is left out", header->name, len,
-		     SHUNT_ID_MAX - (header->kind == MATCH_EXACT));
+		note(planner, NOTE_ERROR, place, "the value of the header '%s' has %zu bytes, allowed are 1 to %d; this match is left out",
+		     header->name, len, SHUNT_ID_MAX - (header->kind == MATCH_EXACT));
 		return false;
 	}
 	return true;
@@ -146,8 +154,9 @@ static int add_rule(struct planner *planner, struct body *body, const struct bod
 		if (!rule_covers(earlier, rule))
 			continue;
 		if (earlier->entry != rule->entry)
-			note(planner, NOTE_WARNING, place, "unreachable: '%s' lies within '%s' of spec.http[%zu], which comes first; put the longer one first", (const char *)rule->id,
-			     (const char *)earlier->id, earlier->entry);
+			note(planner, NOTE_WARNING, place,
+			     "unreachable: '%s' lies within '%s' of spec.http[%zu], which comes first; put the longer one first",
+			     (const char *)rule->id, (const char *)earlier->id, earlier->entry);
 		return 0;
 	}
 	added = ARRAY_APPEND(body->rules, body->rule_count);

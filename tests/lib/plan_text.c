@@ -81,7 +81,8 @@ static void print_route(FILE *out, const struct tables *tables, uint16_t index)
 	const struct shunt_route *route = &tables->routes[index];
 	size_t rules = 0;
 
-	fprintf(out, "  %s%.*s by %s%.*s\n", route->host_match == SHUNT_HOST_EXACT ? "" : "*", route->host_len, route->host, identity[route->identity], route->name_len, route->name);
+	fprintf(out, "  %s%.*s by %s%.*s\n", route->host_match == SHUNT_HOST_EXACT ? "" : "*", route->host_len, route->host,
+		identity[route->identity], route->name_len, route->name);
 	for (size_t i = 0; i < tables->rule_count; i++) {
 		const struct tables_rule *rule = &tables->rules[i];
 		bool exact = rule->id[rule->length - 1] == '\0';

@@ -37,7 +37,8 @@ static char seen[512];
 static int run_frob(const void *data, int argc, char **argv)
 {
 	const struct frob_options *o = data;
-	int used = snprintf(seen, sizeof(seen), "%s %g %u %d %s |", o->colour, o->seconds, o->number, o->flag, o->common.json ? "json" : "text");
+	int used = snprintf(seen, sizeof(seen), "%s %g %u %d %s |", o->colour, o->seconds, o->number, o->flag,
+			    o->common.json ? "json" : "text");
 
 	for (size_t i = 0; i < o->words.count; i++)
 		used += snprintf(seen + used, sizeof(seen) - used, " %s", o->words.items[i]);
@@ -67,7 +68,9 @@ static const struct cmd frob = {
 	.run = run_frob,
 };
 
-static const struct cmd status = { .name = "status", .summary = "Show it", .defaults = &defaults, .options_size = sizeof(defaults), .run = run_status };
+static const struct cmd status = {
+	.name = "status", .summary = "Show it", .defaults = &defaults, .options_size = sizeof(defaults), .run = run_status
+};
 
 static const struct cmd *const commands[] = { &status, NULL, &frob };
 

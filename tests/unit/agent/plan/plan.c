@@ -17,15 +17,16 @@
 
 /* Manifests by line, so that cases stay readable. */
 #define META(ns, name) "metadata: {namespace: " ns ", name: " name "}"
-#define SERVICE(ns, name, ip, ports) "---\n{apiVersion: v1, kind: Service, " META(ns, name) ", spec: {clusterIPs: [" ip "], ports: [" ports "]}}\n"
-#define SLICE_OF(ns, name, suffix, family, endpoints, ports)                                                                                   \
-	"---\n{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: " family ", metadata: {namespace: " ns ", name: " name "-" suffix \
-	", labels: {kubernetes.io/service-name: " name "}}, endpoints: [" endpoints "], ports: [" ports "]}\n"
+#define SERVICE(ns, name, ip, ports) \
+	"---\n{apiVersion: v1, kind: Service, " META(ns, name) ", spec: {clusterIPs: [" ip "], ports: [" ports "]}}\n"
+#define SLICE_OF(ns, name, suffix, family, endpoints, ports) \
+	"---\n{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: " family ", metadata: {namespace: " ns ", name: " name \
+	"-" suffix ", labels: {kubernetes.io/service-name: " name "}}, endpoints: [" endpoints "], ports: [" ports "]}\n"
 #define SLICE(ns, name, ip, port) SLICE_OF(ns, name, "1", "IPv4", "{addresses: [" ip "]}", "{port: " port "}")
 #define VS(name, spec) "---\n{apiVersion: networking.istio.io/v1, kind: VirtualService, " META("default", name) ", spec: {" spec "}}\n"
-#define VS_NOTED(name, annotations, spec)                                                                                                     \
-	"---\n{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {namespace: default, name: " name ", annotations: {" annotations \
-	"}}, spec: {" spec "}}\n"
+#define VS_NOTED(name, annotations, spec) \
+	"---\n{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {namespace: default, name: " name \
+	", annotations: {" annotations "}}, spec: {" spec "}}\n"
 #define TO(host) "{destination: {host: " host "}}"
 #define TO_WEIGHT(host, weight) "{destination: {host: " host "}, weight: " weight "}"
 
@@ -36,9 +37,9 @@
 
 /* ---- the tutorial ----------------------------------------------------------------------------------------------------------------------- */
 
-#define FLOWERS(ns, ip, ip6, pod, pod6, target)                                                                                                \
-	SERVICE(ns, "flowers-predictor-default", ip ", '" ip6 "'", "{name: http, port: 80, targetPort: " target "}")                           \
-	SLICE_OF(ns, "flowers-predictor-default", "v4", "IPv4", "{addresses: [" pod "]}", "{name: http, port: " target "}")                    \
+#define FLOWERS(ns, ip, ip6, pod, pod6, target) \
+	SERVICE(ns, "flowers-predictor-default", ip ", '" ip6 "'", "{name: http, port: 80, targetPort: " target "}") \
+	SLICE_OF(ns, "flowers-predictor-default", "v4", "IPv4", "{addresses: [" pod "]}", "{name: http, port: " target "}") \
 	SLICE_OF(ns, "flowers-predictor-default", "v6", "IPv6", "{addresses: ['" pod6 "']}", "{name: http, port: " target "}")
 
 /* The seed's VirtualService, and the cluster around it. */
@@ -80,15 +81,16 @@ static const char tutorial[] =
 	"            version: flowers-v1\n"
 	"---\n"
 	"{apiVersion: v1, kind: Service, metadata: {namespace: istio-system, name: istio-ingressgateway, annotations: {shunt.dev/gateway: "
-	"knative-serving/knative-ingress-gateway}}, spec: {clusterIPs: [10.96.0.10, 'fd00:96::10'], ports: [{port: 80}]}}\n"
-	FLOWERS("ns-baseline", "10.96.1.10", "fd00:96::1:10", "10.77.3.2", "fd00:77:3::2", "8080")
-	FLOWERS("ns-candidate", "10.96.2.10", "fd00:96::2:10", "10.77.4.2", "fd00:77:4::2", "8081");
+	"knative-serving/knative-ingress-gateway}}, spec: {clusterIPs: [10.96.0.10, 'fd00:96::10'], ports: [{port: 80}]}}\n" FLOWERS(
+		"ns-baseline", "10.96.1.10", "fd00:96::1:10", "10.77.3.2", "fd00:77:3::2", "8080")
+		FLOWERS("ns-candidate", "10.96.2.10", "fd00:96::2:10", "10.77.4.2", "fd00:77:4::2", "8081");
 
 static void the_tutorial_steers_101_to_the_candidate_on_both_families(void **state)
 {
 	_cleanup_world_ struct world *world = world_of(tutorial);
 	_cleanup_tables_ struct tables *tables = plan_of(world, NULL, 0);
-	_cleanup_free_ char *steering = plan_steering_text(tables), *versions = plan_versions_text(tables), *notes = plan_notes_text(tables->notes, tables->note_count);
+	_cleanup_free_ char *steering = plan_steering_text(tables), *versions = plan_versions_text(tables),
+			    *notes = plan_notes_text(tables->notes, tables->note_count);
 
 	(void)state;
 	assert_string_equal(steering, "10.96.0.10:80 request\n"
@@ -98,15 +100,18 @@ static void the_tutorial_steers_101_to_the_candidate_on_both_families(void **sta
 				      "[fd00:96::10]:80 like 10.96.0.10:80\n");
 	assert_string_equal(versions, "flowers-v2 of default/routing-rule: 10.77.4.2:8081 [fd00:77:4::2]:8081, else flowers-v1\n"
 				      "flowers-v1 of default/routing-rule: 10.77.3.2:8080 [fd00:77:3::2]:8080\n");
-	assert_string_equal(notes,
-			    "warning test.yaml:12 VirtualService default/routing-rule spec.http[0]: spec.http[0].route[0].headers.request.set.Host is accepted, not done yet\n"
-			    "warning test.yaml:26 VirtualService default/routing-rule spec.http[1]: spec.http[1].route[0].headers.request.set.Host is accepted, not done yet\n");
+	assert_string_equal(
+		notes,
+		"warning test.yaml:12 VirtualService default/routing-rule spec.http[0]: spec.http[0].route[0].headers.request.set.Host is accepted, not done yet\n"
+		"warning test.yaml:26 VirtualService default/routing-rule spec.http[1]: spec.http[1].route[0].headers.request.set.Host is accepted, not done yet\n");
 }
 
 static void a_promotion_gives_the_version_everything(void **state)
 {
 	_cleanup_world_ struct world *world = world_of(tutorial);
-	struct promotion promotion = { .experiment = (char *)"default/exp", .version = (char *)"flowers-v2", .route_hash = world->virtual_services[0].meta.hash };
+	struct promotion promotion = { .experiment = (char *)"default/exp",
+				       .version = (char *)"flowers-v2",
+				       .route_hash = world->virtual_services[0].meta.hash };
 	_cleanup_tables_ struct tables *tables = plan_of(world, &promotion, 1);
 	_cleanup_free_ char *steering = plan_steering_text(tables), *versions = plan_versions_text(tables);
 
@@ -126,10 +131,11 @@ struct steering_case {
 
 static const struct steering_case frontend_cases[] = {
 	{ "a short host is a Service of the route's namespace, and all its TCP ports are frontends",
-	  SERVICE("default", "web", "10.0.0.1", "{name: a, port: 80}, {name: b, port: 8080}, {name: u, port: 53, protocol: UDP}") V1
-	  VS("r", "hosts: [web], http: [{route: [" TO("v1") "]}]"),
+	  SERVICE("default", "web", "10.0.0.1", "{name: a, port: 80}, {name: b, port: 8080}, {name: u, port: 53, protocol: UDP}")
+		  V1 VS("r", "hosts: [web], http: [{route: [" TO("v1") "]}]"),
 	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n10.0.0.1:8080 request\n  * by client\n    else v1.default\n", NULL },
-	{ "full and short names of one Service are one frontend", WEB V1 VS("r", "hosts: [web, web.default, web.default.svc, web.default.svc.cluster.local], http: [{route: [" TO("v1") "]}]"),
+	{ "full and short names of one Service are one frontend",
+	  WEB V1 VS("r", "hosts: [web, web.default, web.default.svc, web.default.svc.cluster.local], http: [{route: [" TO("v1") "]}]"),
 	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n", NULL },
 	{ "annotated addresses of both families share their routes",
 	  V1 VS_NOTED("r", "shunt.dev/frontend: '10.0.0.9:8080, [fd00::9]:8080', shunt.dev/identity: 'header:X-User'",
@@ -138,11 +144,13 @@ static const struct steering_case frontend_cases[] = {
 	  "[fd00::9]:8080 like 10.0.0.9:8080\n",
 	  "warning test.yaml:6 VirtualService default/r: version 'v1.default' (v1) has no ready IPv6 pod and nobody stands in; its users' connections to port 8080 are reset until it has\n" },
 	{ "routes of one address are ordered: exact, longer suffix, suffix, any",
-	  V1 V2 VS_NOTED("a", "shunt.dev/frontend: 10.0.0.9:80", "hosts: ['*', '*.b.example'], http: [{route: [" TO("v1") "]}]")
-		  VS_NOTED("b", "shunt.dev/frontend: 10.0.0.9:80", "hosts: ['*.a.b.example', x.b.example], http: [{route: [" TO("v2") "]}]"),
+	  V1 V2 VS_NOTED("a", "shunt.dev/frontend: 10.0.0.9:80", "hosts: ['*', '*.b.example'], http: [{route: [" TO("v1") "]}]") VS_NOTED(
+		  "b", "shunt.dev/frontend: 10.0.0.9:80", "hosts: ['*.a.b.example', x.b.example], http: [{route: [" TO("v2") "]}]"),
 	  "10.0.0.9:80 request\n  x.b.example by client\n    else v2.default\n  *.a.b.example by client\n    else v2.default\n  *.b.example by client\n    else v1.default\n"
-	  "  * by client\n    else v1.default\n", NULL },
-	{ "tcp routes are connection frontends", WEB V1 V2 VS("r", "hosts: [web], tcp: [{route: [" TO_WEIGHT("v1", "75") ", " TO_WEIGHT("v2", "25") "]}]"),
+	  "  * by client\n    else v1.default\n",
+	  NULL },
+	{ "tcp routes are connection frontends",
+	  WEB V1 V2 VS("r", "hosts: [web], tcp: [{route: [" TO_WEIGHT("v1", "75") ", " TO_WEIGHT("v2", "25") "]}]"),
 	  "10.0.0.1:80 connection\n  * by client\n    else v2.default 25% v1.default 75%\n", NULL },
 	{ "two routes that claim one host of one frontend: the first one steers",
 	  WEB V1 V2 VS("b", "hosts: [web], http: [{route: [" TO("v1") "]}]") VS("a", "hosts: [web], http: [{route: [" TO("v2") "]}]"),
@@ -150,18 +158,21 @@ static const struct steering_case frontend_cases[] = {
 	  "error test.yaml:12 VirtualService default/b spec.hosts[0]: two routes on one frontend: 10.0.0.1:80 for host * belongs to VirtualService default/a (test.yaml:14), which came first "
 	  "and goes on steering. Change a host or an address\n"
 	  "error test.yaml:12 VirtualService default/b spec.hosts: no frontend leads to this route, so it steers nothing\n" },
-	{ "a frontend is of one kind", WEB V1 VS("a", "hosts: [web], http: [{route: [" TO("v1") "]}]") VS("b", "hosts: [web], tcp: [{route: [" TO("v1") "]}]"),
+	{ "a frontend is of one kind",
+	  WEB V1 VS("a", "hosts: [web], http: [{route: [" TO("v1") "]}]") VS("b", "hosts: [web], tcp: [{route: [" TO("v1") "]}]"),
 	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n",
 	  "error test.yaml:10 VirtualService default/b spec.hosts[0]: frontend 10.0.0.1:80: VirtualService default/a (test.yaml:8) came first and has spec.http, this one spec.tcp; a frontend "
 	  "is of one kind. It is left out here\n"
 	  "error test.yaml:10 VirtualService default/b spec.hosts: no frontend leads to this route, so it steers nothing\n" },
 	{ "frontends that cannot be read are named one by one",
-	  V1 VS_NOTED("r", "shunt.dev/frontend: '10.0.0.9, 10.0.0.9:0, 10.0.0.9:65536, fd00::1:80, [10.0.0.9:80, 10.0.0.9:8x, 10.0.0.9:80'", "hosts: ['*'], http: [{route: [" TO("v1") "]}]"),
+	  V1 VS_NOTED("r", "shunt.dev/frontend: '10.0.0.9, 10.0.0.9:0, 10.0.0.9:65536, fd00::1:80, [10.0.0.9:80, 10.0.0.9:8x, 10.0.0.9:80'",
+		      "hosts: ['*'], http: [{route: [" TO("v1") "]}]"),
 	  "10.0.0.9:80 request\n  * by client\n    else v1.default\n",
-#define BAD_FRONTEND(text)                                                                                                        \
-	"error test.yaml:6 VirtualService default/r metadata.annotations[shunt.dev/frontend]: found '" text                       \
+#define BAD_FRONTEND(text) \
+	"error test.yaml:6 VirtualService default/r metadata.annotations[shunt.dev/frontend]: found '" text \
 	"', allowed are address:port with ports 1 to 65535, such as 10.0.0.1:80,[fd00::1]:80; it is left out\n"
-	  BAD_FRONTEND("10.0.0.9") BAD_FRONTEND("10.0.0.9:0") BAD_FRONTEND("10.0.0.9:65536") BAD_FRONTEND("fd00::1:80") BAD_FRONTEND("[10.0.0.9:80") BAD_FRONTEND("10.0.0.9:8x") },
+	  BAD_FRONTEND("10.0.0.9") BAD_FRONTEND("10.0.0.9:0") BAD_FRONTEND("10.0.0.9:65536") BAD_FRONTEND("fd00::1:80")
+		  BAD_FRONTEND("[10.0.0.9:80") BAD_FRONTEND("10.0.0.9:8x") },
 	{ "a gateway without an annotated Service is said", V1 VS("r", "gateways: [gw], hosts: [web], http: [{route: [" TO("v1") "]}]"), "",
 	  "warning test.yaml:6 VirtualService default/r spec.gateways[0]: no Service has the annotation shunt.dev/gateway: default/gw, so the gateway's addresses are not known; annotate the Service "
 	  "in front of it\n"
@@ -177,46 +188,89 @@ static const struct steering_case frontend_cases[] = {
 #define RULE_NOTE(level, path, text) level " test.yaml:12 VirtualService default/r " path ": " text "\n"
 
 static const struct steering_case rule_cases[] = {
-	{ "prefix and exact matches become rules", WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {User: {prefix: a}}}, {headers: {user: {exact: bob}}}", "")),
+	{ "prefix and exact matches become rules",
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {User: {prefix: a}}}, {headers: {user: {exact: bob}}}", "")),
 	  STEERS("    a* v2.default\n    =bob v2.default\n"), NULL },
 	{ "a rule's split has weights, the first destination last",
-	  WEB V1 V2 VS("r", "hosts: [web], http: [{match: [{headers: {user: {prefix: a}}}], route: [" TO_WEIGHT("v1", "99") ", " TO_WEIGHT("v2", "1") "]}, {route: [" TO("v1") "]}]"),
+	  WEB V1 V2 VS("r", "hosts: [web], http: [{match: [{headers: {user: {prefix: a}}}], route: [" TO_WEIGHT("v1", "99") ", " TO_WEIGHT(
+				    "v2", "1") "]}, {route: [" TO("v1") "]}]"),
 	  STEERS("    a* v2.default 1% v1.default 99%\n"), NULL },
 	{ "a longer prefix in front of a shorter one stays",
-	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {prefix: ab}}}", "{match: [{headers: {user: {prefix: a}}}], route: [" TO("v1") "]}, ")),
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {prefix: ab}}}",
+					"{match: [{headers: {user: {prefix: a}}}], route: [" TO("v1") "]}, ")),
 	  STEERS("    ab* v2.default\n    a* v1.default\n"), NULL },
 	{ "what an earlier, shorter prefix covers is unreachable",
-	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {prefix: a}}}", "{match: [{headers: {user: {prefix: ab}}}, {headers: {user: {exact: abc}}}, {headers: {user: {prefix: b}}}], route: [" TO("v1") "]}, ")),
+	  WEB V1 V2 VS(
+		  "r",
+		  TWO_ENTRIES(
+			  "{headers: {user: {prefix: a}}}",
+			  "{match: [{headers: {user: {prefix: ab}}}, {headers: {user: {exact: abc}}}, {headers: {user: {prefix: b}}}], route: [" TO(
+				  "v1") "]}, ")),
 	  STEERS("    a* v2.default\n    b* v1.default\n"),
-	  RULE_NOTE("warning", "spec.http[1].match[0]", "unreachable: 'ab' lies within 'a' of spec.http[0], which comes first; put the longer one first")
-	  RULE_NOTE("warning", "spec.http[1].match[1]", "unreachable: 'abc' lies within 'a' of spec.http[0], which comes first; put the longer one first") },
+	  RULE_NOTE("warning", "spec.http[1].match[0]",
+		    "unreachable: 'ab' lies within 'a' of spec.http[0], which comes first; put the longer one first")
+		  RULE_NOTE("warning", "spec.http[1].match[1]",
+			    "unreachable: 'abc' lies within 'a' of spec.http[0], which comes first; put the longer one first") },
 	{ "entries behind one without match are unreachable",
-	  WEB V1 V2 VS("r", "hosts: [web], http: [{match: [{headers: {user: {prefix: a}}}], route: [" TO("v2") "]}, {route: [" TO("v1") "]}, {match: [{headers: {user: {prefix: b}}}], route: [" TO("v2") "]}]"),
-	  STEERS("    a* v2.default\n"), RULE_NOTE("warning", "spec.http[2]", "unreachable: spec.http[1] takes everything and comes first") },
-	{ "without a default entry the first destination is the default", WEB V1 V2 VS("r", "hosts: [web], http: [{match: [{headers: {user: {prefix: a}}}], route: [" TO("v1") ", " TO_WEIGHT("v2", "1") "]}]"),
+	  WEB V1 V2 VS("r", "hosts: [web], http: [{match: [{headers: {user: {prefix: a}}}], route: [" TO("v2") "]}, {route: [" TO(
+				    "v1") "]}, {match: [{headers: {user: {prefix: b}}}], route: [" TO("v2") "]}]"),
 	  STEERS("    a* v2.default\n"),
-	  RULE_NOTE("warning", "spec.http", "no entry without match; users that no match names go to 'v1.default' (Istio would answer 404). Add an entry without match") },
+	  RULE_NOTE("warning", "spec.http[2]", "unreachable: spec.http[1] takes everything and comes first") },
+	{ "without a default entry the first destination is the default",
+	  WEB V1 V2 VS("r",
+		       "hosts: [web], http: [{match: [{headers: {user: {prefix: a}}}], route: [" TO("v1") ", " TO_WEIGHT("v2", "1") "]}]"),
+	  STEERS("    a* v2.default\n"),
+	  RULE_NOTE(
+		  "warning", "spec.http",
+		  "no entry without match; users that no match names go to 'v1.default' (Istio would answer 404). Add an entry without match") },
 	{ "conditions that are not available leave their match out",
-	  WEB V1 V2 VS("r", TWO_ENTRIES("{uri: {prefix: /x}}, {headers: {user: {prefix: a}}, method: {exact: GET}}, {headers: {user: {exact: b}}}", "")), STEERS("    =b v2.default\n"),
-	  RULE_NOTE("error", "spec.http[0].match[0]", "the condition spec.http[0].match[0].uri is not available yet; this match is left out (its users are routed by the other entries)")
-	  RULE_NOTE("error", "spec.http[0].match[1]", "the condition spec.http[0].match[1].method is not available yet; this match is left out (its users are routed by the other entries)") },
+	  WEB V1 V2 VS(
+		  "r",
+		  TWO_ENTRIES("{uri: {prefix: /x}}, {headers: {user: {prefix: a}}, method: {exact: GET}}, {headers: {user: {exact: b}}}",
+			      "")),
+	  STEERS("    =b v2.default\n"),
+	  RULE_NOTE(
+		  "error", "spec.http[0].match[0]",
+		  "the condition spec.http[0].match[0].uri is not available yet; this match is left out (its users are routed by the other entries)")
+		  RULE_NOTE(
+			  "error", "spec.http[0].match[1]",
+			  "the condition spec.http[0].match[1].method is not available yet; this match is left out (its users are routed by the other entries)") },
 	{ "an entry whose matches are all left out has no split",
 	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'header:user'", TWO_ENTRIES("{uri: {prefix: /x}}", "")), STEERS(""),
-	  RULE_NOTE("error", "spec.http[0].match[0]", "the condition spec.http[0].match[0].uri is not available yet; this match is left out (its users are routed by the other entries)") },
+	  RULE_NOTE(
+		  "error", "spec.http[0].match[0]",
+		  "the condition spec.http[0].match[0].uri is not available yet; this match is left out (its users are routed by the other entries)") },
 	{ "asking for presence, two headers at once and an empty prefix are refused",
-	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'header:user'", TWO_ENTRIES("{headers: {user: {}}}, {headers: {user: {prefix: a}, other: {exact: b}}}, {headers: {user: {prefix: ''}}}", "")), STEERS(""),
-	  RULE_NOTE("error", "spec.http[0].match[0]", "asks only whether the header 'user' is there; allowed are prefix and exact. This match is left out")
-	  RULE_NOTE("error", "spec.http[0].match[1]", "conditions on 2 headers at once, allowed is one, the user's; this match is left out")
-	  RULE_NOTE("error", "spec.http[0].match[2]", "the value of the header 'user' has 0 bytes, allowed are 1 to 120; this match is left out") },
-	{ "matches on two headers: the first is the identity", WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {prefix: a}}}, {headers: {group: {exact: b}}}", "")), STEERS("    a* v2.default\n"),
-	  RULE_NOTE("error", "spec.http", "matches on the headers 'user' and 'group'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: header:NAME")
-	  RULE_NOTE("error", "spec.http[0].match[1]", "looks at the header 'group', but users are known by the header user; this match is left out") },
-	{ "an identity of the next issue is said", WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'cookie:uid'", "hosts: [web], http: [{route: [" TO("v1") "]}]"),
+	  WEB V1 V2 VS_NOTED(
+		  "r", "shunt.dev/identity: 'header:user'",
+		  TWO_ENTRIES("{headers: {user: {}}}, {headers: {user: {prefix: a}, other: {exact: b}}}, {headers: {user: {prefix: ''}}}",
+			      "")),
+	  STEERS(""),
+	  RULE_NOTE("error", "spec.http[0].match[0]",
+		    "asks only whether the header 'user' is there; allowed are prefix and exact. This match is left out")
+		  RULE_NOTE("error", "spec.http[0].match[1]",
+			    "conditions on 2 headers at once, allowed is one, the user's; this match is left out")
+			  RULE_NOTE("error", "spec.http[0].match[2]",
+				    "the value of the header 'user' has 0 bytes, allowed are 1 to 120; this match is left out") },
+	{ "matches on two headers: the first is the identity",
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {prefix: a}}}, {headers: {group: {exact: b}}}", "")),
+	  STEERS("    a* v2.default\n"),
+	  RULE_NOTE(
+		  "error", "spec.http",
+		  "matches on the headers 'user' and 'group'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: header:NAME")
+		  RULE_NOTE("error", "spec.http[0].match[1]",
+			    "looks at the header 'group', but users are known by the header user; this match is left out") },
+	{ "an identity of the next issue is said",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'cookie:uid'", "hosts: [web], http: [{route: [" TO("v1") "]}]"),
 	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n",
-	  RULE_NOTE("error", "metadata.annotations[shunt.dev/identity]", "found 'cookie:uid': cookies and query parameters are not available yet; the client address decides until then (or write header:NAME)") },
-	{ "an identity of no known form is said", WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: userhash", "hosts: [web], http: [{route: [" TO("v1") "]}]"),
+	  RULE_NOTE(
+		  "error", "metadata.annotations[shunt.dev/identity]",
+		  "found 'cookie:uid': cookies and query parameters are not available yet; the client address decides until then (or write header:NAME)") },
+	{ "an identity of no known form is said",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: userhash", "hosts: [web], http: [{route: [" TO("v1") "]}]"),
 	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n",
-	  RULE_NOTE("error", "metadata.annotations[shunt.dev/identity]", "found 'userhash', allowed are header:NAME, cookie:NAME, query:NAME and client; the client address decides instead") },
+	  RULE_NOTE("error", "metadata.annotations[shunt.dev/identity]",
+		    "found 'userhash', allowed are header:NAME, cookie:NAME, query:NAME and client; the client address decides instead") },
 };
 
 static void check_steering(const struct steering_case *cases, size_t count)
@@ -262,21 +316,24 @@ static const struct {
 		  SLICE_OF("default", "app", "1", "IPv4", "{addresses: [10.1.0.1]}", "{port: 9}, {port: 8080}"),
 	  "app.default of default/r: 10.1.0.1:8080\n", "" },
 	{ "only ready pods that do not terminate, each once",
-	  ROUTE_TO(TO("app")) SERVICE("default", "app", "10.0.0.2", "{port: 80}")
-		  SLICE_OF("default", "app", "1", "IPv4",
-			   "{addresses: [10.1.0.1]}, {addresses: [10.1.0.2], conditions: {ready: false}}, {addresses: [10.1.0.3], conditions: {ready: true, terminating: true}}, {addresses: [10.1.0.4], conditions: {ready: true}}",
-			   "{port: 80}") SLICE_OF("default", "app", "2", "IPv4", "{addresses: [10.1.0.1]}", "{port: 80}"),
+	  ROUTE_TO(TO("app")) SERVICE("default", "app", "10.0.0.2", "{port: 80}") SLICE_OF(
+		  "default", "app", "1", "IPv4",
+		  "{addresses: [10.1.0.1]}, {addresses: [10.1.0.2], conditions: {ready: false}}, {addresses: [10.1.0.3], conditions: {ready: true, terminating: true}}, {addresses: [10.1.0.4], conditions: {ready: true}}",
+		  "{port: 80}") SLICE_OF("default", "app", "2", "IPv4", "{addresses: [10.1.0.1]}", "{port: 80}"),
 	  "app.default of default/r: 10.1.0.1:80 10.1.0.4:80\n", "" },
 	{ "a destination's port chooses among the Service's",
-	  ROUTE_TO("{destination: {host: app, port: {number: 8080}}}") SERVICE("default", "app", "10.0.0.2", "{name: a, port: 80, targetPort: 1080}, {name: b, port: 8080, targetPort: 2080}")
+	  ROUTE_TO("{destination: {host: app, port: {number: 8080}}}") SERVICE(
+		  "default", "app", "10.0.0.2", "{name: a, port: 80, targetPort: 1080}, {name: b, port: 8080, targetPort: 2080}")
 		  SLICE_OF("default", "app", "1", "IPv4", "{addresses: [10.1.0.1]}", "{name: a, port: 1080}, {name: b, port: 2080}"),
 	  "app.default of default/r: 10.1.0.1:2080\n", "" },
 	{ "without one, the frontend's port does",
-	  ROUTE_TO(TO("app")) SERVICE("default", "app", "10.0.0.2", "{name: b, port: 8080, targetPort: 2080}, {name: a, port: 80, targetPort: 1080}")
+	  ROUTE_TO(TO("app")) SERVICE("default", "app", "10.0.0.2",
+				      "{name: b, port: 8080, targetPort: 2080}, {name: a, port: 80, targetPort: 1080}")
 		  SLICE_OF("default", "app", "1", "IPv4", "{addresses: [10.1.0.1]}", "{name: a, port: 1080}, {name: b, port: 2080}"),
 	  "app.default of default/r: 10.1.0.1:1080\n", "" },
 	{ "a port that the Service does not have",
-	  ROUTE_TO("{destination: {host: app, port: {number: 81}}}") SERVICE("default", "app", "10.0.0.2", "{name: a, port: 80}, {name: b, port: 8080}"),
+	  ROUTE_TO("{destination: {host: app, port: {number: 81}}}")
+		  SERVICE("default", "app", "10.0.0.2", "{name: a, port: 80}, {name: b, port: 8080}"),
 	  "app.default of default/r:\n",
 	  "error test.yaml:4 VirtualService default/r spec.http[0].route[0]: Service default/app has no TCP port 81 (its ports: 80, 8080); correct destination.port.number\n"
 	  "warning test.yaml:4 VirtualService default/r: version 'app.default' (app) has no ready IPv4 pod and nobody stands in; its users' connections to port 80 are reset until it has\n" },
@@ -286,18 +343,21 @@ static const struct {
 	  "error test.yaml:4 VirtualService default/r spec.http[0].route[1]: a route whose Service does not exist: no Service 'v3' in namespace 'default' (Services there: web, v1); create it or correct "
 	  "destination.host 'v3.default.svc.cluster.local'\n"
 	  "warning test.yaml:4 VirtualService default/r: version 'v3.default' (v3.default.svc.cluster.local) has no ready IPv4 pod; 'v1.default' serves its users on port 80 until it has\n" },
-	{ "a destination that is no Service name",
-	  ROUTE_TO(TO_WEIGHT("v1", "90") ", " TO_WEIGHT("api.example.com", "10")) V1, "v1.default of default/r: 10.1.0.1:80\napi.example.com of default/r:, else v1.default\n",
+	{ "a destination that is no Service name", ROUTE_TO(TO_WEIGHT("v1", "90") ", " TO_WEIGHT("api.example.com", "10")) V1,
+	  "v1.default of default/r: 10.1.0.1:80\napi.example.com of default/r:, else v1.default\n",
 	  "error test.yaml:4 VirtualService default/r spec.http[0].route[1]: destination host 'api.example.com' is no Service name; allowed are name, name.namespace and "
 	  "name.namespace.svc.cluster.local\n"
 	  "warning test.yaml:4 VirtualService default/r: version 'api.example.com' (api.example.com) has no ready IPv4 pod; 'v1.default' serves its users on port 80 until it has\n" },
-	{ "a slice without the port", ROUTE_TO(TO("app")) SERVICE("default", "app", "10.0.0.2", "{name: web, port: 80}") SLICE_OF("default", "app", "1", "IPv4", "{addresses: [10.1.0.1]}", "{name: x, port: 81}"),
+	{ "a slice without the port",
+	  ROUTE_TO(TO("app")) SERVICE("default", "app", "10.0.0.2", "{name: web, port: 80}")
+		  SLICE_OF("default", "app", "1", "IPv4", "{addresses: [10.1.0.1]}", "{name: x, port: 81}"),
 	  "app.default of default/r:\n",
 	  "warning test.yaml:8 EndpointSlice default/app-1 ports: no port has the name 'web' of port 80 of Service app, nor its targetPort; the slice's pods are left out\n"
 	  "warning test.yaml:4 VirtualService default/r: version 'app.default' (app) has no ready IPv4 pod and nobody stands in; its users' connections to port 80 are reset until it has\n" },
 	{ "subset and response header name versions; one name for two destinations is an error",
-	  ROUTE_TO("{destination: {host: v1, subset: old}, weight: 1}, {destination: {host: v2}, weight: 1, headers: {response: {set: {version: new}}}}, {destination: {host: v1}, weight: 1, headers: "
-		   "{response: {set: {version: new}}}}") V1 V2,
+	  ROUTE_TO(
+		  "{destination: {host: v1, subset: old}, weight: 1}, {destination: {host: v2}, weight: 1, headers: {response: {set: {version: new}}}}, {destination: {host: v1}, weight: 1, headers: "
+		  "{response: {set: {version: new}}}}") V1 V2,
 	  "old of default/r: 10.1.0.1:80\nnew of default/r: 10.2.0.1:80, else old\n",
 	  "error test.yaml:4 VirtualService default/r spec.http[0].route[2]: version 'new' names another destination (v1) than before (v2); the first one serves both. Give them two names\n" },
 };
@@ -348,8 +408,12 @@ static void raising_the_candidates_weight_moves_users_only_towards_it(void **sta
 		char yaml[4096];
 		size_t there = 0;
 
-		snprintf(yaml, sizeof(yaml), WEB V1 V2 VS("r", "hosts: [web], http: [{route: [{destination: {host: v1}, weight: %d}, {destination: {host: v2}, weight: %d}]}]"), 100 - weights[w],
-			 weights[w]);
+		snprintf(
+			yaml, sizeof(yaml),
+			WEB V1 V2 VS(
+				"r",
+				"hosts: [web], http: [{route: [{destination: {host: v1}, weight: %d}, {destination: {host: v2}, weight: %d}]}]"),
+			100 - weights[w], weights[w]);
 		_cleanup_world_ struct world *world = world_of(yaml);
 		_cleanup_tables_ struct tables *tables = plan_of(world, NULL, 0);
 
@@ -368,13 +432,15 @@ static void raising_the_candidates_weight_moves_users_only_towards_it(void **sta
 static void the_same_user_is_placed_independently_by_two_routes(void **state)
 {
 #define HALF_AND_HALF(name, host) VS(name, "hosts: [" host "], http: [{route: [" TO_WEIGHT("v1", "1") ", " TO_WEIGHT("v2", "1") "]}]")
-	_cleanup_world_ struct world *world = world_of(WEB SERVICE("default", "shop", "10.0.0.2", "{port: 80}") V1 V2 HALF_AND_HALF("a", "web") HALF_AND_HALF("b", "shop"));
+	_cleanup_world_ struct world *world = world_of(WEB SERVICE("default", "shop", "10.0.0.2", "{port: 80}")
+							       V1 V2 HALF_AND_HALF("a", "web") HALF_AND_HALF("b", "shop"));
 	_cleanup_tables_ struct tables *tables = plan_of(world, NULL, 0);
 	size_t both = 0;
 
 	(void)state;
 	for (unsigned int n = 0; n < USERS; n++)
-		both += strcmp(version_of_user(tables, 0, n), "v2.default") == 0 && strcmp(version_of_user(tables, 1, n), "v2.default") == 0;
+		both += strcmp(version_of_user(tables, 0, n), "v2.default") == 0 &&
+			strcmp(version_of_user(tables, 1, n), "v2.default") == 0;
 	assert_true(both > USERS / 4 - 307 && both < USERS / 4 + 307);
 }
 
@@ -385,16 +451,21 @@ static void a_promotion_ends_when_its_route_changes(void **state)
 	_cleanup_world_ struct world *world = world_of(tutorial);
 	struct promotion promotions[] = {
 		{ .experiment = (char *)"default/other", .route = (char *)"default/elsewhere", .version = (char *)"flowers-v2" },
-		{ .experiment = (char *)"default/old", .version = (char *)"flowers-v2", .route_hash = world->virtual_services[0].meta.hash + 1 },
+		{ .experiment = (char *)"default/old",
+		  .version = (char *)"flowers-v2",
+		  .route_hash = world->virtual_services[0].meta.hash + 1 },
 		{ .experiment = (char *)"default/odd", .route = (char *)"default/routing-rule", .version = (char *)"flowers-v3" },
 	};
 	_cleanup_tables_ struct tables *tables = plan_of(world, promotions, ARRAY_SIZE(promotions)), *plain = plan_of(world, NULL, 0);
-	_cleanup_free_ char *steering = plan_steering_text(tables), *expected = plan_steering_text(plain), *notes = plan_notes_text(tables->notes, 2);
+	_cleanup_free_ char *steering = plan_steering_text(tables), *expected = plan_steering_text(plain),
+			    *notes = plan_notes_text(tables->notes, 2);
 
 	(void)state;
 	assert_string_equal(steering, expected);
-	assert_string_equal(notes, "info test.yaml:1 VirtualService default/routing-rule: changed since experiment default/old promoted 'flowers-v2'; the promotion has ended, the rules as written hold\n"
-				   "warning test.yaml:1 VirtualService default/routing-rule: experiment default/odd promoted 'flowers-v3', which this route does not have; the rules as written hold\n");
+	assert_string_equal(
+		notes,
+		"info test.yaml:1 VirtualService default/routing-rule: changed since experiment default/old promoted 'flowers-v2'; the promotion has ended, the rules as written hold\n"
+		"warning test.yaml:1 VirtualService default/routing-rule: experiment default/odd promoted 'flowers-v3', which this route does not have; the rules as written hold\n");
 }
 
 static void a_promotion_keeps_the_winners_users_on_their_pods(void **state)
@@ -441,8 +512,11 @@ static void a_full_series_table_leaves_the_route_out_whole(void **state)
 		snprintf(series[i].version, sizeof(series[i].version), "v%d", i);
 	assert_int_equal(plan(world, NULL, 0, series, key, &tables), 0);
 	notes = plan_notes_text(tables->notes, tables->note_count);
-	assert_string_equal(notes, "error test.yaml:4 VirtualService default/r: no more room for series (route and version names since the maps were made); the route is left out (its traffic passes untouched)\n");
-	assert_true(tables->frontend_count == 0 && tables->route_count == 0 && tables->split_count == 0 && tables->version_count == 0 && tables->ring_count == 0 && tables->pod_count == 0);
+	assert_string_equal(
+		notes,
+		"error test.yaml:4 VirtualService default/r: no more room for series (route and version names since the maps were made); the route is left out (its traffic passes untouched)\n");
+	assert_true(tables->frontend_count == 0 && tables->route_count == 0 && tables->split_count == 0 && tables->version_count == 0 &&
+		    tables->ring_count == 0 && tables->pod_count == 0);
 }
 
 /* ---- sizes ------------------------------------------------------------------------------------------------------------------------------ */
@@ -456,7 +530,8 @@ static void more_than_a_table_takes_leaves_whole_objects_out(void **state)
 	(void)state;
 	fputs(V1, out);
 	for (int i = 0; i < SHUNT_VERSIONS + 1; i++) /* a version for each; as many routes fit */
-		fprintf(out, VS_NOTED("r%03d", "shunt.dev/frontend: '10.9.%d.%d:80'", "hosts: ['*'], http: [{route: [" TO("v1") "]}]"), i, i / 250, i % 250);
+		fprintf(out, VS_NOTED("r%03d", "shunt.dev/frontend: '10.9.%d.%d:80'", "hosts: ['*'], http: [{route: [" TO("v1") "]}]"), i,
+			i / 250, i % 250);
 	fclose(out);
 
 	_cleanup_world_ struct world *world = world_of(yaml);
@@ -475,7 +550,9 @@ static void more_hosts_than_a_frontend_takes_are_said(void **state)
 	FILE *out = open_memstream(&yaml, &size);
 
 	(void)state;
-	fputs(V1 "---\n{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: r, annotations: {shunt.dev/frontend: '10.0.0.1:80'}}, spec: {hosts: [h0", out);
+	fputs(V1
+	      "---\n{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: r, annotations: {shunt.dev/frontend: '10.0.0.1:80'}}, spec: {hosts: [h0",
+	      out);
 	for (int i = 1; i <= SHUNT_ROUTES_PER_FRONTEND; i++)
 		fprintf(out, ", h%d", i);
 	fputs("], http: [{route: [" TO("v1") "]}]}}\n", out);
@@ -486,7 +563,9 @@ static void more_hosts_than_a_frontend_takes_are_said(void **state)
 
 	notes = plan_notes_text(tables->notes, tables->note_count);
 	assert_int_equal(tables->frontends[0].value.routes, SHUNT_ROUTES_PER_FRONTEND);
-	assert_string_equal(notes, "error test.yaml:6 VirtualService default/r metadata.annotations[shunt.dev/frontend]: frontend 10.0.0.1:80 has 16 routes already, more is not possible; host h16 is left out there\n");
+	assert_string_equal(
+		notes,
+		"error test.yaml:6 VirtualService default/r metadata.annotations[shunt.dev/frontend]: frontend 10.0.0.1:80 has 16 routes already, more is not possible; host h16 is left out there\n");
 }
 
 int main(void)

@@ -46,13 +46,15 @@ static void documents_become_text(void **state)
 	static const struct {
 		const char *document, *text;
 	} cases[] = {
-		{ "{\"agent\": {\"pid\": 7, \"running\": true, \"rate\": 12.25}}", "Agent\n  pid         7\n  running     yes\n  per second  12.2\n" },
+		{ "{\"agent\": {\"pid\": 7, \"running\": true, \"rate\": 12.25}}",
+		  "Agent\n  pid         7\n  running     yes\n  per second  12.2\n" },
 		{ "{\"agent\": {\"pid\": 7, \"running\": false, \"rate\": null}}", "Agent\n  pid      7\n  running  no\n" },
 		{ "{\"rows\": []}", "Rows\n  none\n" },
 		{ "{\"others\": [], \"message\": \"done\"}", "done\n" },
 		{ "{\"rows\": [{\"name\": \"a\", \"share\": 0.125, \"ms\": 1234.5, \"tags\": [\"x\", \"y\"]}, {\"name\": \"longer\", \"share\": null, \"ms\": 1, \"tags\": []}], \"message\": \"m\"}",
 		  "Rows\n  NAME      SHARE       MS  TAGS\n  a       12.50 %  1234.50  x, y\n  longer        -     1.00  -\n\nm\n" },
-		{ "{\"rows\": [{\"name\": \"\xc3\xa4\xc3\xb6\", \"ms\": 1}, {\"name\": \"abc\", \"ms\": 20}]}", "Rows\n  NAME  SHARE     MS  TAGS\n  \xc3\xa4\xc3\xb6        -   1.00  -\n  abc       -  20.00  -\n" },
+		{ "{\"rows\": [{\"name\": \"\xc3\xa4\xc3\xb6\", \"ms\": 1}, {\"name\": \"abc\", \"ms\": 20}]}",
+		  "Rows\n  NAME  SHARE     MS  TAGS\n  \xc3\xa4\xc3\xb6        -   1.00  -\n  abc       -  20.00  -\n" },
 	};
 
 	(void)state;
@@ -73,7 +75,8 @@ static void json_is_the_document_with_what_text_leaves_out(void **state)
 
 static void a_list_that_is_too_long_for_a_cell_says_so(void **state)
 {
-	_cleanup_json_ json_t *document = json_pack("{s:[{s:[]}]}", "rows", "tags"), *tags = json_object_get(json_array_get(json_object_get(document, "rows"), 0), "tags");
+	_cleanup_json_ json_t *document = json_pack("{s:[{s:[]}]}", "rows", "tags"),
+			      *tags = json_object_get(json_array_get(json_object_get(document, "rows"), 0), "tags");
 	_cleanup_free_ char *dumped = NULL, *text = NULL;
 
 	(void)state;
