@@ -182,17 +182,21 @@ class Agent:
         self.process.wait()
 
     def stop(self):
+        """Ends the daemon as a person would; it must go in peace, also by the word of the sanitizers it may be built with."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(10)
+            if self.process.wait(20) != 0:
+                raise RuntimeError(f"shunt run ended with {self.process.returncode} on SIGTERM:\n{self.log}")
 
     def close(self):
-        self.stop()
-        if self.pins.exists():
-            self.command("unload", check=False)
-        for box in self.topology.clients:  # what an unload that went wrong leaves
-            self.topology.node.run("tc", "qdisc", "del", "dev", box.box, "clsact", check=False)
-        shutil.rmtree(self.pins, ignore_errors=True)
+        try:
+            self.stop()
+        finally:
+            if self.pins.exists():
+                self.command("unload", check=False)
+            for box in self.topology.clients:  # what an unload that went wrong leaves
+                self.topology.node.run("tc", "qdisc", "del", "dev", box.box, "clsact", check=False)
+            shutil.rmtree(self.pins, ignore_errors=True)
 
     def wait_log(self, needle, seconds=10):
         wait_for(lambda: needle in self.log, lambda: f"{needle!r} in the log of shunt run:\n{self.log}", seconds)

@@ -59,8 +59,7 @@ def test_kill_9_and_restart_under_load_fail_no_request_and_move_no_user(topology
 
 
 def iterations(agent):
-    experiments = agent.status()["experiments"]
-    return experiments[0]["completed_iterations"] if experiments else 0
+    return (agent.folder.status("session-affinity-exp") or {}).get("completedIterations", 0)
 
 
 def test_a_connection_made_before_the_kill_goes_on_after_the_restart(topology, agent):
