@@ -129,6 +129,11 @@ struct steering_case {
 	const char *sentence, *yaml, *steering, *notes; /* notes NULL: none */
 };
 
+/* 119 bytes */
+#define LONG_HOST "h23456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789.123456789"
+#define AS(version) "{destination: {host: v1, subset: " version "}, weight: 1}"
+#define NINE AS("a") ", " AS("b") ", " AS("c") ", " AS("d") ", " AS("e") ", " AS("f") ", " AS("g") ", " AS("h") ", " AS("i")
+
 static const struct steering_case frontend_cases[] = {
 	{ "a short host is a Service of the route's namespace, and all its TCP ports are frontends",
 	  SERVICE("default", "web", "10.0.0.1", "{name: a, port: 80}, {name: b, port: 8080}, {name: u, port: 53, protocol: UDP}")
@@ -181,6 +186,38 @@ static const struct steering_case frontend_cases[] = {
 	  "error test.yaml:6 VirtualService default/r spec.hosts: no host names a Service that is there; for other hosts write the annotation shunt.dev/frontend: address:port, or spec.gateways and a "
 	  "Service with the annotation shunt.dev/gateway\n"
 	  "error test.yaml:6 VirtualService default/r spec.hosts: no frontend leads to this route, so it steers nothing\n" },
+	{ "a Service may stand for several gateways, and for hosts inside the cluster only when mesh is listed",
+	  "---\n{apiVersion: v1, kind: Service, metadata: {namespace: edge, name: lb, annotations: {shunt.dev/gateway: 'a/other, default/gw'}}, spec: {clusterIPs: [10.0.0.5], ports: [{port: 80}]}}\n" WEB
+		  V1 VS("r", "gateways: [gw], hosts: [web], http: [{route: [" TO("v1") "]}]"),
+	  "10.0.0.5:80 request\n  web by client\n    else v1.default\n", NULL },
+	{ "mesh and a gateway are both ways",
+	  "---\n{apiVersion: v1, kind: Service, metadata: {namespace: edge, name: lb, annotations: {shunt.dev/gateway: default/gw}}, spec: {clusterIPs: [10.0.0.5], ports: [{port: 80}]}}\n" WEB
+		  V1 VS("r", "gateways: [gw, mesh], hosts: [web], http: [{route: [" TO("v1") "]}]"),
+	  "10.0.0.5:80 request\n  web by client\n    else v1.default\n10.0.0.1:80 request\n  * by client\n    else v1.default\n", NULL },
+	{ "a Service without an address is said",
+	  "---\n{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {clusterIP: None, ports: [{port: 80}]}}\n" V1 VS(
+		  "r", "hosts: [web], http: [{route: [" TO("v1") "]}]"),
+	  "",
+	  "warning test.yaml:8 VirtualService default/r spec.hosts[0]: Service default/web (test.yaml:2) has no address (clusterIP or externalIPs), so no traffic can be steered there\n"
+	  "error test.yaml:8 VirtualService default/r spec.hosts: no frontend leads to this route, so it steers nothing\n" },
+	{ "a host that is longer than the kernel compares is left out",
+	  V1 VS_NOTED("r", "shunt.dev/frontend: 10.0.0.9:80", "hosts: [" LONG_HOST "x, " LONG_HOST "], http: [{route: [" TO("v1") "]}]"),
+	  "10.0.0.9:80 request\n  " LONG_HOST " by client\n    else v1.default\n",
+	  "error test.yaml:6 VirtualService default/r spec.hosts[0]: host '" LONG_HOST
+	  "x' has 120 bytes, allowed are 119; it is left out\n" },
+	{ "http goes before tcp in one VirtualService, and that is an error",
+	  WEB V1 VS("r", "hosts: [web], http: [{route: [" TO("v1") "]}], tcp: [{route: [" TO("v1") "]}]"),
+	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n",
+	  "error test.yaml:8 VirtualService default/r: has spec.http and spec.tcp; spec.tcp is left out. Write two VirtualServices with their own frontends\n" },
+	{ "a second tcp entry is unreachable, and a connection has no header",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'header:user'",
+			     "hosts: [web], tcp: [{route: [" TO("v1") "]}, {route: [" TO("v2") "]}]"),
+	  "10.0.0.1:80 connection\n  * by client\n    else v1.default\n",
+	  "error test.yaml:12 VirtualService default/r metadata.annotations[shunt.dev/identity]: found 'header:user', but spec.tcp routes know a user by the client address only; write client or spec.http\n"
+	  "warning test.yaml:12 VirtualService default/r spec.tcp[1]: unreachable: spec.tcp[0] takes everything and comes first\n" },
+	{ "a split of nine versions leaves the route out", WEB V1 VS("r", "hosts: [web], http: [{route: [" NINE "]}]"), "",
+	  "error test.yaml:8 VirtualService default/r spec.http[0]: 9 destinations with a weight, allowed are 8\n"
+	  "error test.yaml:8 VirtualService default/r: the route is left out (its traffic passes untouched)\n" },
 };
 
 #define TWO_ENTRIES(match, rest) "hosts: [web], http: [{match: [" match "], route: [" TO("v2") "]}, " rest "{route: [" TO("v1") "]}]"
@@ -429,6 +466,21 @@ static void raising_the_candidates_weight_moves_users_only_towards_it(void **sta
 	}
 }
 
+static void weights_become_exact_ranges(void **state)
+{
+	_cleanup_world_ struct world *world = world_of(WEB V1 VS("r", "hosts: [web], http: [{route: [" AS("a") ", " AS("b") ", " AS(
+									      "c") ", {destination: {host: v1, subset: d}, weight: 0}]}]"));
+	_cleanup_tables_ struct tables *tables = plan_of(world, NULL, 0);
+	const struct shunt_split *split = &tables->splits[0];
+
+	(void)state;
+	assert_int_equal(split->shares, 3); /* a weight of 0 is no share */
+	assert_int_equal(split->share[0].end, 0x55555555);
+	assert_int_equal(split->share[1].end, 0xaaaaaaaa);
+	assert_true(split->share[2].end == 1ull << 32);
+	assert_int_equal(tables->version_count, 4);
+}
+
 static void the_same_user_is_placed_independently_by_two_routes(void **state)
 {
 #define HALF_AND_HALF(name, host) VS(name, "hosts: [" host "], http: [{route: [" TO_WEIGHT("v1", "1") ", " TO_WEIGHT("v2", "1") "]}]")
@@ -577,6 +629,7 @@ int main(void)
 		cmocka_unit_test(rules_follow_istios_order),
 		cmocka_unit_test(versions_have_the_ready_pods_behind_their_port),
 		cmocka_unit_test(raising_the_candidates_weight_moves_users_only_towards_it),
+		cmocka_unit_test(weights_become_exact_ranges),
 		cmocka_unit_test(the_same_user_is_placed_independently_by_two_routes),
 		cmocka_unit_test(a_promotion_ends_when_its_route_changes),
 		cmocka_unit_test(a_promotion_keeps_the_winners_users_on_their_pods),
