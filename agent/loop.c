@@ -199,7 +199,7 @@ static int steer(struct loop *loop)
 		r = datapath_commit(loop->datapath, tables);
 		if (r)
 			return r;
-		log_info("plan: %zu frontends, %zu routes, %zu rules, %zu versions, %zu pods", tables->frontend_count, tables->route_count, tables->rule_count,
+		log_info("plan: frontends %zu, routes %zu, rules %zu, versions %zu, pods %zu", tables->frontend_count, tables->route_count, tables->rule_count,
 			 tables->version_count, tables->pod_count);
 	}
 	tables_free(&loop->tables);
@@ -525,7 +525,7 @@ int loop_run(const struct loop_options *options)
 		r = begin(&loop);
 	if (!r) {
 		write_state(&loop);
-		log_info("steering %zu frontends on %zu interfaces", loop.tables->frontend_count, loop.attached_count);
+		log_info("steering; frontends: %zu, interfaces: %zu", loop.tables->frontend_count, loop.attached_count);
 	}
 	if (!r && !options->once)
 		uv_run(&loop.uv, UV_RUN_DEFAULT);

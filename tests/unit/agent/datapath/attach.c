@@ -210,6 +210,48 @@ static void test_renamed(void **state)
 	sandbox_run("ip link del v9");
 }
 
+static size_t count_pins(void)
+{
+	char **names;
+	size_t count;
+
+	assert_int_equal(pins_list(sandbox_pins, "link", &names, &count), 0);
+	pins_free_list(&names, count);
+	return count;
+}
+
+static void test_forget(void **state)
+{
+	static const enum attach_mode modes[] = { ATTACH_TCX, ATTACH_CLSACT };
+	_cleanup_(datapath_close) struct datapath *datapath = sandbox_open();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		datapath_set_attach_mode(datapath, modes[i]);
+		assert_int_equal(datapath_attach(datapath, "v1"), 0);
+		assert_int_equal(datapath_forget(datapath, "v1"), 0);
+		assert_int_equal(count_pins(), 2); /* it is there */
+		sandbox_run("ip link del v1");
+		assert_int_equal(datapath_forget(datapath, "v1"), 0);
+		assert_int_equal(count_pins(), 0);
+		make_veth(NULL);
+	}
+}
+
+static void test_moved(void **state)
+{
+	_cleanup_(datapath_close) struct datapath *datapath = sandbox_open();
+
+	(void)state;
+	sandbox_run("ip link add m0 type veth peer name m1");
+	assert_int_equal(datapath_attach(datapath, "m0"), 0);
+	sandbox_run("unshare -n sleep 60 & echo $! >%s/pid; until [ \"$(readlink /proc/$!/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ]; do :; done; ip link set m0 netns $!",
+		    sandbox_root);
+	assert_int_equal(datapath_forget(datapath, "m0"), 0);
+	assert_int_equal(count_pins(), 0);
+	sandbox_run("kill $(cat %s/pid) && rm %s/pid", sandbox_root, sandbox_root);
+}
+
 static void test_refused(void **state)
 {
 	_cleanup_(datapath_close) struct datapath *datapath = sandbox_open();
@@ -342,6 +384,8 @@ int main(void)
 		TEST(test_before_others, "our program runs before those that are there"),
 		TEST(test_new_interface_of_the_name, "a new interface with the name of one that is gone is attached"),
 		TEST(test_renamed, "the links of a renamed interface follow its name, dots and all"),
+		TEST(test_forget, "the pins of an interface that is gone are removed, of one that is there they stay"),
+		TEST(test_moved, "the link of an interface that left the namespace is ended"),
 		TEST(test_refused, "no such interface and no Ethernet are told apart"),
 		TEST(test_clsact, "clsact filters are put, renewed by a restart and removed with their qdisc"),
 		TEST(test_foreign_filter_stays, "unload leaves the filters of others"),

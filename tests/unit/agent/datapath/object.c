@@ -150,7 +150,7 @@ static void test_wrong_place(void **state)
 	(void)state;
 	assert_int_equal(datapath_open("relative", &opened), -EINVAL);
 	assert_int_equal(datapath_open(sandbox_root, &opened), -EINVAL); /* no BPF file system */
-	assert_int_equal(rmdir(strcat(strcpy((char[64]){ 0 }, sandbox_root), "/prog")), -1);
+	assert_null(opened);
 }
 
 static void test_unload(void **state)
