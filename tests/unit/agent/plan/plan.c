@@ -248,6 +248,12 @@ static const struct steering_case rule_cases[] = {
 		    "unreachable: 'ab' lies within 'a' of spec.http[0], which comes first; put the longer one first")
 		  RULE_NOTE("warning", "spec.http[1].match[1]",
 			    "unreachable: 'abc' lies within 'a' of spec.http[0], which comes first; put the longer one first") },
+	{ "of two equal rules the first one counts; within one entry nobody needs to know",
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {exact: a}}}, {headers: {user: {exact: a}}}",
+					"{match: [{headers: {user: {exact: a}}}], route: [" TO("v1") "]}, ")),
+	  STEERS("    =a v2.default\n"),
+	  RULE_NOTE("warning", "spec.http[1].match[0]",
+		    "unreachable: 'a' lies within 'a' of spec.http[0], which comes first; put the longer one first") },
 	{ "entries behind one without match are unreachable",
 	  WEB V1 V2 VS("r", "hosts: [web], http: [{match: [{headers: {user: {prefix: a}}}], route: [" TO("v2") "]}, {route: [" TO(
 				    "v1") "]}, {match: [{headers: {user: {prefix: b}}}], route: [" TO("v2") "]}]"),
@@ -528,6 +534,7 @@ static void a_promotion_keeps_the_winners_users_on_their_pods(void **state)
 
 	(void)state;
 	assert_memory_equal(before->splits[before->rules[0].split].salt, after->splits[after->routes[0].split].salt, 16);
+	assert_true(after->splits[0].salt[0] != after->splits[0].salt[1]);
 }
 
 /* ---- series ----------------------------------------------------------------------------------------------------------------------------- */
