@@ -88,8 +88,13 @@ static struct wire wire_of(struct bpfrun *run, int family)
 
 	dialog_towards(&d, 11, 443);
 	w.frontend = d.frontend;
-	bpfrun_forget(run);
 	return w;
+}
+
+static struct wire fresh_wire(struct bpfrun *run, int family)
+{
+	bpfrun_forget(run);
+	return wire_of(run, family);
 }
 
 /* The three packets of a handshake, the fourth with data; timestamps and SACK included. */
@@ -120,7 +125,7 @@ static void opens(struct wire *w)
 static void test_packets_change_addresses_and_ports_alone(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
-		struct wire w = wire_of(*state, family);
+		struct wire w = fresh_wire(*state, family);
 
 		opens(&w);
 		for (size_t i = 2; i < ARRAY_SIZE(client_says); i++) {
@@ -148,7 +153,7 @@ static void test_a_client_address_always_belongs_to_one_version_and_many_to_both
 				struct wire w = wire_of(*state, family);
 
 				w.client.ip[15] = host;
-				w.cport += time;
+				w.cport += host * 2 + time;
 				to_pod(&w, &client_says[0]);
 				assert_true(!port || port == w.pod.port);
 				port = w.pod.port;
@@ -162,7 +167,7 @@ static void test_a_client_address_always_belongs_to_one_version_and_many_to_both
 static void test_a_syn_sent_again_is_the_same_connection(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
-		struct wire w = wire_of(*state, family);
+		struct wire w = fresh_wire(*state, family);
 
 		to_pod(&w, &client_says[0]);
 		to_pod(&w, &client_says[0]);
@@ -175,7 +180,7 @@ static void test_a_syn_sent_again_is_the_same_connection(void **state)
 static void test_another_syn_on_the_port_is_another_connection(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
-		struct wire w = wire_of(*state, family);
+		struct wire w = fresh_wire(*state, family);
 		struct pkt again = client_says[0];
 
 		opens(&w);
@@ -194,7 +199,7 @@ static void test_both_fins_or_a_reset_end_it(void **state)
 	static const struct pkt reset = { .flags = RST, .seq = 0 };
 
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
-		struct wire w = wire_of(*state, family);
+		struct wire w = fresh_wire(*state, family);
 
 		opens(&w);
 		to_pod(&w, &fin);
@@ -204,7 +209,7 @@ static void test_both_fins_or_a_reset_end_it(void **state)
 		assert_int_equal(bpfrun_flows(*state), 0);
 		assert_int_equal(bpfrun_legs(*state), 0);
 
-		w = wire_of(*state, family);
+		w = fresh_wire(*state, family);
 		opens(&w);
 		to_pod(&w, &reset);
 		expect_untouched(&w, &reset);
@@ -217,7 +222,7 @@ static void test_both_fins_or_a_reset_end_it(void **state)
 static void test_a_leg_leaves_the_clients_own_connection_to_the_pod_alone(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
-		struct wire w = wire_of(*state, family);
+		struct wire w = fresh_wire(*state, family);
 		struct pkt direct = client_says[0];
 		struct bpfrun_result r;
 
@@ -242,7 +247,7 @@ static void test_a_leg_leaves_the_clients_own_connection_to_the_pod_alone(void *
 static void test_the_clients_own_connection_is_moved_off_a_legs_port(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
-		struct wire w = wire_of(*state, family);
+		struct wire w = fresh_wire(*state, family);
 		struct pkt direct = client_says[0], back = pod_says[0];
 		struct bpfrun_result r;
 		uint16_t moved;

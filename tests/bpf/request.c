@@ -234,6 +234,21 @@ static void test_a_head_too_long_to_hold_is_bound_by_client_address_and_pinned(v
 
 /* ---- the leg -------------------------------------------------------------------------------------------------------------------------- */
 
+/* RFC 9293 section 3.1: without ACK the field means nothing; every stack sends 0, and a filter on the way may insist. */
+static void test_a_legs_syn_acknowledges_nothing(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct dialog d = dialog_of(*state, family);
+		struct dialog_pod pod = dialog_pod(&d, DIALOG_V2);
+
+		dialog_connects(&d);
+		dialog_sends(&d, HEAD, 10);
+		dialog_says(&d, HEAD + 10);
+		dialog_expect_leg(&d, &pod, d.isn + 1);
+		assert_int_equal(d.r.out.pkt.ack, 0);
+	}
+}
+
 static void test_a_client_without_timestamps_gets_a_leg_without(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
@@ -447,6 +462,7 @@ int main(void)
 		cmocka_unit_test(test_a_piece_behind_a_gap_is_dropped_and_comes_again),
 		cmocka_unit_test(test_what_is_not_http_is_bound_by_client_address_and_pinned),
 		cmocka_unit_test(test_a_head_too_long_to_hold_is_bound_by_client_address_and_pinned),
+		cmocka_unit_test(test_a_legs_syn_acknowledges_nothing),
 		cmocka_unit_test(test_a_client_without_timestamps_gets_a_leg_without),
 		cmocka_unit_test(test_held_bytes_leave_in_segments_of_the_clients_mss),
 		cmocka_unit_test(test_a_syn_ack_that_comes_again_brings_the_held_bytes_again),

@@ -13,9 +13,6 @@
 /* Clocks here tick with packets. The client's is kept from going back when a slower pod's leg takes over; what is echoed to that pod is then ahead. */
 #define ECHO_AHEAD 100
 
-/* A packet that the programs make may have the timestamp of an earlier packet of the client; tests that care compare it themselves. */
-#define CLOCK_LAG 8
-
 /* ---- tables ---------------------------------------------------------------------------------------------------------------------------
  *
  *     frontend  .10:80   request     route 0: Host example.com, header userhash: "101..." v2, "1010" v1, others v1
@@ -285,7 +282,7 @@ void dialog_expect_ack(struct dialog *d)
 	const struct pkt *p = &d->r.out.pkt;
 
 	expect_for_client(d, V_REDIRECT, "no ACK");
-	if (p->flags != ACK || p->seq != d->received || p->ack != d->next || p->len || (d->tstamp && d->tsval - p->tsecr > CLOCK_LAG))
+	if (p->flags != ACK || p->seq != d->received || p->ack != d->next || p->len || (d->tstamp && p->tsecr != d->tsval))
 		dialog_fail(d, "not the ACK of what the client sent");
 }
 
@@ -296,7 +293,7 @@ void dialog_expect_leg(struct dialog *d, struct dialog_pod *pod, uint32_t start)
 	if (d->r.verdict != V_PASS || d->r.out.why || !goes(p, &d->client, p->sport, &pod->addr, pod->port))
 		dialog_fail(d, "no SYN to the pod");
 	if (p->flags != SYN || p->seq != start - 1 || p->len || p->tstamp != d->tstamp ||
-	    (d->tstamp && d->tsval - p->tsval > CLOCK_LAG) || p->sack_ok != (d->sack && d->tstamp) ||
+	    (d->tstamp && p->tsval != d->tsval) || p->sack_ok != (d->sack && d->tstamp) ||
 	    p->wscale != (d->wscale && d->tstamp ? 8 : 0) || p->mss > d->mss || p->mss < 536)
 		dialog_fail(d, "not the SYN for this request");
 	pod->lport = p->sport;
@@ -329,7 +326,7 @@ static void expect_held(struct dialog *d, struct dialog_pod *pod, const struct b
 
 	if (frame->why || !goes(p, &d->client, pod->lport, &pod->addr, pod->port) || p->seq != pod->received || p->ack != pod->sent || !p->len ||
 	    p->len > left || memcmp(p->payload, bytes, p->len) || !(p->flags & ACK) || p->flags & (SYN | FIN | RST) ||
-	    (d->tstamp && (d->tsval - p->tsval > CLOCK_LAG || p->tsecr != pod->tsval)))
+	    (d->tstamp && (p->tsval != d->tsval || p->tsecr != pod->tsval)))
 		fail_msg("not the held bytes: %s seq %x (due %x) ack %x (due %x) len %zu of %zu", frame->why ? frame->why : "", p->seq, pod->received,
 			 p->ack, pod->sent, p->len, left);
 	pod->received += p->len;
@@ -384,7 +381,7 @@ void dialog_expect_at_pod(struct dialog *d, struct dialog_pod *pod, const char *
 	if (d->r.verdict != V_PASS || d->r.out.why || !goes(p, &d->client, pod->lport, &pod->addr, pod->port))
 		dialog_fail(d, "the client's segment does not reach the pod");
 	if (p->seq != pod->received || p->ack != pod->sent || p->len != len || (len && memcmp(p->payload, bytes, len)) || p->tstamp != d->tstamp ||
-	    (d->tstamp && (d->tsval - p->tsval > CLOCK_LAG || (int32_t)(p->tsecr - pod->tsval) > ECHO_AHEAD)))
+	    (d->tstamp && (p->tsval != d->tsval || (int32_t)(p->tsecr - pod->tsval) > ECHO_AHEAD)))
 		dialog_fail(d, "not the client's segment in the pod's numbers");
 	pod->received += len;
 	pod->tsecr = p->tsval;
