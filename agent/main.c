@@ -3,9 +3,6 @@
 #include "cmd.h"
 #include "util/cleanup.h"
 
-/* Its file is still to come. */
-#pragma weak cmd_describe
-
 /* In the order in which --help lists them; the first one runs when none is named. */
 static const struct cmd *const commands[] = {
 	&cmd_status,

@@ -154,9 +154,9 @@ static int add_rule(struct planner *planner, struct body *body, const struct bod
 		if (!rule_covers(earlier, rule))
 			continue;
 		if (earlier->entry != rule->entry)
-			note(planner, NOTE_WARNING, place,
-			     "unreachable: '%s' lies within '%s' of spec.http[%zu], which comes first; put the longer one first",
-			     (const char *)rule->id, (const char *)earlier->id, earlier->entry);
+			note(planner, NOTE_WARNING, place, "unreachable: '%s' lies within '%s' of spec.http[%zu], which comes first; %s",
+			     (const char *)rule->id, (const char *)earlier->id, earlier->entry,
+			     earlier->length == rule->length ? "remove one of them" : "put the longer one first");
 		return 0;
 	}
 	added = ARRAY_APPEND(body->rules, body->rule_count);

@@ -253,7 +253,7 @@ static const struct steering_case rule_cases[] = {
 					"{match: [{headers: {user: {exact: a}}}], route: [" TO("v1") "]}, ")),
 	  STEERS("    =a v2.default\n"),
 	  RULE_NOTE("warning", "spec.http[1].match[0]",
-		    "unreachable: 'a' lies within 'a' of spec.http[0], which comes first; put the longer one first") },
+		    "unreachable: 'a' lies within 'a' of spec.http[0], which comes first; remove one of them") },
 	{ "entries behind one without match are unreachable",
 	  WEB V1 V2 VS("r", "hosts: [web], http: [{match: [{headers: {user: {prefix: a}}}], route: [" TO("v2") "]}, {route: [" TO(
 				    "v1") "]}, {match: [{headers: {user: {prefix: b}}}], route: [" TO("v2") "]}]"),
