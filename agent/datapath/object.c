@@ -59,14 +59,15 @@ static int check_capabilities(void)
 /* The whole log in a file, its end on the terminal. */
 static void show_verifier_log(const char *log)
 {
-	char path[] = "/tmp/shunt-verifier-XXXXXX.log";
+	static const char path[] = "/tmp/shunt-verifier.log"; /* one: an agent that is started again and again must not fill the disk */
 	_cleanup_close_ int fd = -1;
 	const char *end = log + strlen(log);
 	int lines = 0;
 
 	if (end == log)
 		return;
-	fd = mkostemps(path, strlen(".log"), O_CLOEXEC);
+	unlink(path); /* and then O_EXCL: nobody can have laid a link there */
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, log, end - log) != end - log)
 		log_warn("cannot write the verifier's log to %s: %s", path, strerror(errno));
 	else
