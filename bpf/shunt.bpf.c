@@ -19,6 +19,8 @@
 #include "lib/pod.bpf.h"
 #include "lib/translate.bpf.h"
 
+#define RESET_WINDOW (1u << 24) /* more than any window of a pod */
+
 static __always_inline struct work *work_area(void)
 {
 	__u32 zero = 0;
@@ -32,6 +34,14 @@ static __always_inline void key_from_client(struct work *w)
 	w->key.frontend = w->p.daddr;
 	w->key.cport = w->p.sport;
 	w->key.fport = w->p.dport;
+}
+
+/* Both FINs are acknowledged. */
+static __always_inline bool flow_closed(const struct shunt_flow *flow)
+{
+	const __u32 both = SHUNT_F_POD_FIN_ACKED | SHUNT_F_CLIENT_FIN_ACKED;
+
+	return (flow->flags & both) == both;
 }
 
 /* ---- client ──▶ pod ------------------------------------------------------------------------------------------------------------------------ */
@@ -53,8 +63,14 @@ static __always_inline int close_all(struct __sk_buff *skb, struct work *w, stru
 	return forge_bare(skb, w) ? DROP : send_to_pod(skb, w, true);
 }
 
+/* A reset ends the flow only when the pod will believe it too; anybody may send one with any number. */
+static __always_inline bool reset_in_window(const struct work *w, const struct shunt_leg *leg)
+{
+	return w->p.flags & TCP_RST && w->p.seq - leg->acked < RESET_WINDOW;
+}
+
 /* Follows the closing handshake; true: this packet is the flow's last. */
-static __always_inline bool client_closes(const struct work *w, struct shunt_flow *flow)
+static __always_inline bool client_closes(const struct work *w, struct shunt_flow *flow, const struct shunt_leg *leg)
 {
 	if (w->p.flags & TCP_FIN) {
 		flow->flags |= SHUNT_F_CLIENT_FIN;
@@ -62,7 +78,7 @@ static __always_inline bool client_closes(const struct work *w, struct shunt_flo
 	}
 	if (flow->flags & SHUNT_F_POD_FIN && w->p.ack == flow->snext)
 		flow->flags |= SHUNT_F_POD_FIN_ACKED;
-	return w->p.flags & TCP_RST || (flow->flags & (SHUNT_F_POD_FIN_ACKED | SHUNT_F_CLIENT_FIN_ACKED)) == (SHUNT_F_POD_FIN_ACKED | SHUNT_F_CLIENT_FIN_ACKED);
+	return reset_in_window(w, leg) || flow_closed(flow);
 }
 
 static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
@@ -84,7 +100,7 @@ static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, s
 	if (w->p.flags & TCP_FIN && hold_waiting(flow))
 		return DROP;
 	leg = LEG(flow, flow->current);
-	last = client_closes(w, flow);
+	last = client_closes(w, flow, leg);
 	if (w->p.len)
 		count_rx(leg, end - leg->cdelta);
 	if (unlikely(w->p.flags & (TCP_FIN | TCP_RST) && !w->p.len && legs_idle(flow)))
@@ -102,20 +118,10 @@ static __always_inline int client_locked(struct __sk_buff *skb, struct work *w)
 	struct shunt_flow *flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
 
 	if (unlikely(!flow || (flow->flags & SHUNT_F_PENDING && w->p.seq == flow->pending_isn + 1 && w->p.seq != flow->isn + 1))) {
-		if (flow && flow->kind == SHUNT_KIND_REQUEST) {
-			/* The port was used again: the new handshake, once proved, replaces what was. */
-			flow->flags &= ~SHUNT_F_PENDING;
-			reason_count(SHUNT_R_FLOW_REUSED);
-			flow_end(w, flow);
-		}
-		switch (cookie_accept(skb, w)) {
-		case 0:
-			break;
-		case -2:
-			return DROP;
-		default:
-			return reset_stranger(skb, w);
-		}
+		int verdict = flow_begin(skb, w);
+
+		if (verdict != GO_ON)
+			return verdict;
 		flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
 		if (!flow)
 			return DROP;
@@ -150,7 +156,6 @@ int shunt_from_client(struct __sk_buff *skb)
 	if (!w || !packet_parse(skb, &w->p))
 		return PASS;
 	w->to_pod = 1;
-	w->dry = 0;
 	key_from_client(w);
 	known = bpf_map_lookup_elem(&shunt_flow, &w->key) != NULL;
 	if (!known) {
@@ -184,7 +189,7 @@ static __always_inline bool pod_closes(const struct work *w, struct shunt_flow *
 		flow->flags |= SHUNT_F_POD_FIN;
 	if (flow->flags & SHUNT_F_CLIENT_FIN && w->p.ack + leg->cdelta == flow->client_fin)
 		flow->flags |= SHUNT_F_CLIENT_FIN_ACKED;
-	return w->p.flags & TCP_RST || (flow->flags & (SHUNT_F_POD_FIN_ACKED | SHUNT_F_CLIENT_FIN_ACKED)) == (SHUNT_F_POD_FIN_ACKED | SHUNT_F_CLIENT_FIN_ACKED);
+	return w->p.flags & TCP_RST || flow_closed(flow);
 }
 
 /* What the pod has acknowledged need not be held any more. */
@@ -211,7 +216,8 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 	if (w->p.len) {
 		if (flow->answer != SHUNT_ANSWER_IDLE || flow->flags & SHUNT_F_WAITING) {
 			now = bpf_ktime_get_ns();
-			answer_follow(skb, w, flow, w->p.seq + leg->sdelta, now);
+			if (answer_follow(skb, w, flow, w->p.seq + leg->sdelta, now) == DROP)
+				return DROP;
 		}
 		count_tx(leg, w->p.seq, end - (w->p.flags & TCP_FIN ? 1 : 0));
 	} else if (flow->kind == SHUNT_KIND_CONNECTION && flow->flags & SHUNT_F_WAITING && !(w->p.flags & TCP_RST)) {
@@ -259,7 +265,6 @@ int shunt_to_client(struct __sk_buff *skb)
 		w->leg_key = key;
 	}
 	w->to_pod = 0;
-	w->dry = 0;
 	if (!owner)
 		return direct_to_client(skb, w);
 	w->key.client = w->p.daddr;
@@ -349,7 +354,6 @@ int shunt_explain(struct __sk_buff *skb)
 
 	if (!w || !packet_parse(skb, &w->p))
 		return DROP;
-	w->dry = 1;
 	key_from_client(w);
 	choice_clear(w);
 	w->choice.refused = SHUNT_R_NO_TABLE + 1;

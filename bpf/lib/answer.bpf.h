@@ -2,11 +2,14 @@
 /*
  * Following the answer, to know when it is complete: only then may the next request go to another version, and only then is its time taken.
  *
- *     IDLE ──request──▶ HEAD ──head complete──▶ BODY ──answer_end goes by──▶ IDLE
- *                        ▲ │                └─▶ CLOSE (until the connection ends; pinned)
- *                        └─┘ 1xx
+ *     IDLE ──request──▶ HEAD ──Content-Length──▶ BODY ──answer_end goes by──▶ IDLE
+ *                        ▲ │──chunked──▶ CHUNK ◀─▶ EXTENSION        ▲
+ *                        └─┘ 1xx          └──last chunk──▶ TRAILER ─┘
+ *                          └─▶ CLOSE (until the connection ends; pinned)
  *
- * Only the head is read. A packet that comes before its turn is passed on unread; the missing one will be sent again and read then.
+ * Only the head, the sizes of chunks and the trailer are read; answer_next says where the next such byte is, and packets that are all body pass without
+ * a look. A packet that comes before its turn passes unread, and the missing one will be sent again and read then. In a chunked answer that would be too
+ * late for the sizes behind it, so there a packet from beyond answer_next is dropped until what is missing has come.
  */
 #ifndef SHUNT_ANSWER_BPF_H
 #define SHUNT_ANSWER_BPF_H
@@ -15,6 +18,7 @@
 
 #define ANSWER_PEEK 1024 /* bytes of payload that are looked at first; heads are rarely longer */
 #define ANSWER_INTERIM 3 /* 1xx heads in one packet */
+#define ANSWER_CHUNK_BYTES 16384 /* of size lines in one packet */
 
 /* The flow stays on its leg from here on. */
 static __always_inline void flow_pin(struct shunt_flow *flow, enum shunt_reason reason)
@@ -25,10 +29,18 @@ static __always_inline void flow_pin(struct shunt_flow *flow, enum shunt_reason 
 	reason_count(reason);
 }
 
-static __always_inline void answer_lost(struct shunt_flow *flow)
+/* It ends with the connection, by its own word. */
+static __always_inline void answer_until_close(struct shunt_flow *flow)
 {
 	flow->answer = SHUNT_ANSWER_CLOSE;
 	flow_pin(flow, SHUNT_R_ANSWER_UNFRAMED);
+}
+
+/* We cannot know where it ends: it counts, its time does not. */
+static __always_inline void answer_lost(struct shunt_flow *flow)
+{
+	answer_until_close(flow);
+	answer_untimed(flow);
 }
 
 /* The head in w->response begins at `start` (S). */
@@ -48,10 +60,103 @@ static __always_inline void answer_head(struct work *w, struct shunt_flow *flow,
 	flow->answer_end = flow->answer_next;
 	if (flow->flags & SHUNT_F_HEAD || r->status == 204 || r->status == 304 || r->framing == HTTP_NO_BODY)
 		return;
-	if (r->framing == HTTP_LENGTH && r->length < 0x7fffffff)
+	if (r->framing == HTTP_LENGTH && r->length < 0x7fffffff) {
 		flow->answer_end += r->length;
-	else
+	} else if (r->framing == HTTP_CHUNKED) {
+		flow->answer = SHUNT_ANSWER_CHUNK;
+		flow->answer_chunk = 0;
+	} else if (!(r->scan.facts & (HTTP_F_UNFRAMED | HTTP_F_CODING | HTTP_F_LENGTH))) { /* it says nothing: until the end */
+		answer_until_close(flow);
+	} else {
 		answer_lost(flow);
+	}
+}
+
+struct chunk_walk {
+	struct __sk_buff *skb;
+	struct shunt_flow *flow;
+	__u32 start;   /* S: of the payload */
+	__u32 payload; /* its offset */
+	__u32 len;
+	__u32 lost;
+};
+
+static __always_inline bool chunk_digit(struct shunt_flow *flow, __u8 c)
+{
+	__u8 digit = c - '0';
+
+	if (digit > 9)
+		digit = (c | 0x20) - 'a' + 10;
+	if (digit > 15 || ((c | 0x20) < 'a' && c > '9') || flow->answer_chunk >> 27)
+		return false;
+	flow->answer_chunk = flow->answer_chunk << 4 | digit;
+	return true;
+}
+
+/* A byte of a size line (RFC 9112 section 7.1). false: it cannot be one. */
+static __always_inline bool chunk_size_byte(struct shunt_flow *flow, __u8 c)
+{
+	if (c == '\n') {
+		if (flow->answer_chunk) {
+			flow->answer_next += flow->answer_chunk + 2; /* the data and its CRLF */
+			flow->answer = SHUNT_ANSWER_CHUNK;
+		} else {
+			flow->answer = SHUNT_ANSWER_TRAILER;
+		}
+		flow->answer_chunk = 0;
+		return true;
+	}
+	if (flow->answer == SHUNT_ANSWER_EXTENSION || c == '\r')
+		return true;
+	if (c == ';' || c == ' ' || c == '\t') {
+		flow->answer = SHUNT_ANSWER_EXTENSION;
+		return true;
+	}
+	return chunk_digit(flow, c);
+}
+
+static __always_inline void trailer_byte(struct shunt_flow *flow, __u8 c)
+{
+	if (c == '\n') {
+		if (!flow->answer_chunk) {
+			flow->answer = SHUNT_ANSWER_BODY;
+			flow->answer_end = flow->answer_next;
+		}
+		flow->answer_chunk = 0;
+	} else if (c != '\r') {
+		flow->answer_chunk++;
+	}
+}
+
+static long chunk_step(__u32 i, struct chunk_walk *walk)
+{
+	struct shunt_flow *flow = walk->flow;
+	__u32 at = flow->answer_next - walk->start;
+	__u8 c;
+
+	if (at >= walk->len || flow->answer == SHUNT_ANSWER_BODY)
+		return 1;
+	if (bpf_skb_load_bytes(walk->skb, walk->payload + at, &c, 1)) {
+		walk->lost = 1;
+		return 1;
+	}
+	flow->answer_next++;
+	if (flow->answer == SHUNT_ANSWER_TRAILER)
+		trailer_byte(flow, c);
+	else if (!chunk_size_byte(flow, c))
+		walk->lost = 1;
+	return walk->lost ? 1 : 0;
+}
+
+/* Reads the sizes of chunks in this packet, whose payload begins at `start` (S). */
+static __noinline int answer_chunks(struct __sk_buff *skb, const struct work *w, struct shunt_flow *flow, __u32 start)
+{
+	struct chunk_walk walk = { .skb = skb, .flow = flow, .start = start, .payload = w->p.payload, .len = w->p.len };
+
+	bpf_loop(ANSWER_CHUNK_BYTES, chunk_step, &walk, 0);
+	if (walk.lost || (flow->answer != SHUNT_ANSWER_BODY && seq_before(flow->answer_next, start + w->p.len)))
+		answer_lost(flow);
+	return 0;
 }
 
 /* Up to `max` bytes of payload from `skip` on into w->buf; how many. */
@@ -149,10 +254,15 @@ __noinline int answer_read(struct __sk_buff *skb, struct work *w, struct shunt_f
 	return 0;
 }
 
+static __always_inline bool answer_chunked(const struct shunt_flow *flow)
+{
+	return flow->answer >= SHUNT_ANSWER_CHUNK;
+}
+
 /*
- * A packet with payload from the current leg. `start`: S of its first byte; `next`: S that was due. Called before the packet moves snext.
+ * A packet with payload from the current leg; `start`: S of its first byte. Called before the packet moves snext. DROP: it must not pass, see above.
  */
-static __always_inline void answer_follow(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start, __u64 now)
+static __always_inline int answer_follow(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start, __u64 now)
 {
 	__u32 end = start + w->p.len;
 
@@ -160,16 +270,24 @@ static __always_inline void answer_follow(struct __sk_buff *skb, struct work *w,
 		answer_first_byte(flow, now);
 	if (flow->answer == SHUNT_ANSWER_HEAD && !seq_after(start, flow->answer_next) && seq_after(end, flow->answer_next))
 		answer_read(skb, w, flow, start);
+	if (unlikely(answer_chunked(flow)) && seq_after(end, flow->answer_next)) {
+		if (seq_after(start, flow->answer_next)) {
+			reason_count(SHUNT_R_ANSWER_AHEAD);
+			return DROP;
+		}
+		answer_chunks(skb, w, flow, start);
+	}
 	if (flow->answer != SHUNT_ANSWER_BODY)
-		return;
+		return PASS;
 	if (seq_after(flow->snext, end))
 		end = flow->snext;
 	if (seq_before(end, flow->answer_end))
-		return;
+		return PASS;
 	answer_complete(flow, now);
 	flow->answer = SHUNT_ANSWER_IDLE;
 	if (end != flow->answer_end) /* more than it promised: we do not read this pod */
 		answer_lost(flow);
+	return PASS;
 }
 
 #endif

@@ -112,6 +112,7 @@ struct forge {
 
 /* What the tables say about a request or connection. */
 struct choice {
+	__u64 noted; /* bits 1 << enum shunt_reason */
 	__u32 side;
 	__u32 route, split, version, served, pod;
 	__u32 by; /* enum shunt_by */
@@ -142,7 +143,6 @@ struct work {
 	__u32 side;
 	__u32 leg;     /* of a packet from a pod */
 	__u32 to_pod;  /* 1: the program runs at the client's ingress, where PASS leads to the pods; 0: at its egress */
-	__u32 dry;     /* 1: explain: nothing is counted */
 	struct choice choice;
 	struct forge forge;
 	struct tcp_options options;

@@ -14,10 +14,27 @@
 
 #define BYTES8(x) (0x0101010101010101ull * (x))
 
-static __always_inline void choice_note(const struct work *w, enum shunt_reason reason)
+/* What was unusual about a choice is noted with it and counted once, when the choice is acted on. */
+static __always_inline void choice_note(struct work *w, enum shunt_reason reason)
 {
-	if (!w->dry)
-		reason_count(reason);
+	w->choice.noted |= 1ull << reason;
+}
+_Static_assert(SHUNT_R_MAX <= 64, "reasons are noted as bits");
+
+__noinline int choice_count(const struct work *w)
+{
+	if (!w)
+		return 0;
+	for (int reason = 0; reason < SHUNT_R_MAX; reason++)
+		if (w->choice.noted & 1ull << reason)
+			reason_count(reason);
+	return 0;
+}
+
+static __always_inline void choice_report(const struct work *w)
+{
+	if (unlikely(w->choice.noted))
+		choice_count(w);
 }
 
 /* The live frontend that a packet of this flow key is for, into w->frontend and w->side. */

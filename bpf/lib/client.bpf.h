@@ -47,6 +47,7 @@ static __always_inline int refuse(struct __sk_buff *skb, struct work *w, struct 
 {
 	int verdict;
 
+	choice_report(w);
 	if (legs_idle(flow))
 		legs_reset(skb, w, flow, SHUNT_LEGS);
 	verdict = tell_client(skb, w, flow, hold_end(flow), TCP_RST | TCP_ACK);
@@ -127,6 +128,7 @@ static __always_inline int bind_blind(struct __sk_buff *skb, struct work *w, str
 	}
 	if (!choose_by_client(w))
 		return refuse(skb, w, flow);
+	choice_report(w);
 	return bind_held(skb, w, flow, start);
 }
 
@@ -168,6 +170,7 @@ __noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_
 	/* Another leg may take over only when nothing of the one before is on its way; the client's next ACK brings us back here. */
 	if (!flow_quiet(flow) && leg_find(flow, w->choice.series) != flow->current)
 		return DROP;
+	choice_report(w);
 	request_framing(w, flow, start);
 	return bind_held(skb, w, flow, start);
 }
@@ -198,6 +201,7 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 		    leg_find(flow, w->choice.series) == flow->current) {
 			request_framing(w, flow, start);
 			if (flow->flags & SHUNT_F_PINNED || !seq_after(w->p.seq + w->p.len, flow->request_end)) {
+				choice_report(w);
 				request_begin(flow, w->choice.series);
 				return GO_ON;
 			}
@@ -353,6 +357,37 @@ __noinline int client_waiting(struct __sk_buff *skb, struct work *w, struct shun
 	return request_held(skb, w, flow);
 }
 
+/* ---- the beginning ---------------------------------------------------------------------------------------------------------------------- */
+
+/* A packet that no flow knows, or (flow) that may be the first of the next one with this port. GO_ON: w->key has a new flow. */
+__noinline int flow_begin(struct __sk_buff *skb, struct work *w)
+{
+	struct shunt_flow *old;
+
+	if (!w)
+		return DROP;
+	switch (cookie_prove(skb, w)) {
+	case PROOF_GOOD:
+		break;
+	case PROOF_OLD:
+		return DROP;
+	default:
+		return reset_stranger(skb, w);
+	}
+	old = bpf_map_lookup_elem(&shunt_flow, &w->key);
+	if (old) {
+		reason_count(SHUNT_R_FLOW_REUSED);
+		flow_end(w, old);
+	}
+	w->fresh.seen = bpf_ktime_get_coarse_ns();
+	if (bpf_map_update_elem(&shunt_flow, &w->key, &w->fresh, BPF_ANY)) {
+		reason_count(SHUNT_R_FLOW_FULL);
+		return DROP;
+	}
+	reason_count(SHUNT_R_FLOW_NEW);
+	return GO_ON;
+}
+
 /* ---- connection frontends --------------------------------------------------------------------------------------------------------------- */
 
 /* A SYN to a connection frontend: the flow begins here, bound. GO_ON: translate it. */
@@ -360,6 +395,7 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 {
 	struct shunt_flow *flow;
 	struct shunt_leg *leg;
+	int chosen;
 
 	if (!w)
 		return DROP;
@@ -372,7 +408,9 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 	}
 	flow = &w->fresh;
 	__builtin_memset(flow, 0, sizeof(*flow));
-	if (!choose_by_client(w)) {
+	chosen = choose_by_client(w);
+	choice_report(w);
+	if (!chosen) {
 		forge_to_client(w, TCP_RST | TCP_ACK);
 		w->forge.ack = w->p.seq + 1;
 		return forge_bare(skb, w) ? DROP : send_to_client(skb, w);

@@ -15,6 +15,12 @@
 #include "lib/hold.bpf.h"
 #include "lib/options.bpf.h"
 
+enum proof {
+	PROOF_GOOD,
+	PROOF_OLD,  /* of a flow that has ended */
+	PROOF_NONE,
+};
+
 /* The kernel's classes: msstab[] of net/ipv4/syncookies.c and net/ipv6/syncookies.c. */
 static __always_inline __u16 mss_of_class(__u32 class, __u8 family)
 {
@@ -157,26 +163,26 @@ static __always_inline __u32 cookie_class(struct work *w, __u32 isn)
 	return lowest >= 0 && class < 4 ? class : 0;
 }
 
-/* Begins a flow with a packet that is no SYN and has none. 0: it has one now; else the packet is no beginning. */
-__noinline int cookie_accept(struct __sk_buff *skb, struct work *w)
+/* Proves a packet that is no SYN as the end of a handshake of ours; the flow that it begins is in w->fresh then. */
+__noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 {
 	struct shunt_flow *flow;
 	__u32 isn, *closed, tsecr, class;
 
 	if (!w)
-		return -1;
+		return PROOF_NONE;
 	flow = &w->fresh;
 	isn = w->p.seq - 1;
 	if ((w->p.flags & (TCP_ACK | TCP_RST | TCP_SYN)) != TCP_ACK || cookie_load(skb, w))
-		return -1;
+		return PROOF_NONE;
 	if (!cookie_valid(w)) {
 		reason_count(SHUNT_R_COOKIE_BAD);
-		return -1;
+		return PROOF_NONE;
 	}
 	closed = bpf_map_lookup_elem(&shunt_closed, &w->key);
 	if (closed && *closed == isn) {
 		reason_count(SHUNT_R_COOKIE_REPLAYED);
-		return -2;
+		return PROOF_OLD;
 	}
 	__builtin_memset(flow, 0, sizeof(*flow));
 	flow->kind = SHUNT_KIND_REQUEST;
@@ -197,13 +203,7 @@ __noinline int cookie_accept(struct __sk_buff *skb, struct work *w)
 		class = cookie_class(w, isn);
 	}
 	flow->mss = mss_of_class(class, w->p.family);
-	flow->seen = bpf_ktime_get_ns();
-	if (bpf_map_update_elem(&shunt_flow, &w->key, flow, BPF_ANY)) {
-		reason_count(SHUNT_R_FLOW_FULL);
-		return -2;
-	}
-	reason_count(SHUNT_R_FLOW_NEW);
-	return 0;
+	return PROOF_GOOD;
 }
 
 #endif

@@ -77,17 +77,15 @@ static __always_inline void answer_first_byte(struct shunt_flow *flow, __u64 now
 		latency_record(flow->series, SHUNT_LATENCY_TTFB, now - flow->started);
 }
 
-/* The answer's last byte went by. */
-static __always_inline void answer_complete(struct shunt_flow *flow, __u64 now)
+/* The answer came and its end is unknown: it counts, its time does not. */
+static __always_inline void answer_untimed(struct shunt_flow *flow)
 {
 	struct shunt_count *count = series_count(flow->series);
-	__u64 ns = now - flow->started, us = ns / 1000;
 	__u32 class = flow->status / 100;
 
 	if (!(flow->flags & SHUNT_F_MEASURED))
 		return;
 	flow->flags &= ~(SHUNT_F_MEASURED | SHUNT_F_WAITING);
-	latency_record(flow->series, SHUNT_LATENCY_TOTAL, ns);
 	if (!count)
 		return;
 	if (class == 5)
@@ -96,6 +94,20 @@ static __always_inline void answer_complete(struct shunt_flow *flow, __u64 now)
 	if (class > 5)
 		class = 0;
 	count->status[class]++;
+}
+
+/* The answer's last byte went by. */
+static __always_inline void answer_complete(struct shunt_flow *flow, __u64 now)
+{
+	struct shunt_count *count = series_count(flow->series);
+	__u64 ns = now - flow->started, us = ns / 1000;
+
+	if (!(flow->flags & SHUNT_F_MEASURED))
+		return;
+	answer_untimed(flow);
+	latency_record(flow->series, SHUNT_LATENCY_TOTAL, ns);
+	if (!count)
+		return;
 	count->latency_count++;
 	count->latency_sum_ns += ns;
 	count->latency_sumsq_us2 += us * us;

@@ -24,37 +24,37 @@ static __always_inline void put_be32(__u8 *at, __u32 value)
 	at[3] = value;
 }
 
-/* Begins a packet in the work area: addresses and ports, everything else 0. */
-static __always_inline void forge_to_client(struct work *w, __u8 flags)
+/* Begins a packet in the work area: addresses, ports and flags, everything else 0. */
+static __always_inline void forge_begin(struct work *w, __u8 flags)
 {
 	struct forge *f = &w->forge;
 
-	f->saddr = w->key.frontend;
-	f->daddr = w->key.client;
-	f->sport = w->key.fport;
-	f->dport = w->key.cport;
-	f->flags = flags;
-	f->family = w->p.family;
-	f->window = 0;
+	f->seq = 0;
+	f->ack = 0;
 	f->len = 0;
 	f->sum = 0;
+	f->window = 0;
+	f->flags = flags;
 	f->options_len = 0;
+	f->family = w->p.family;
+}
+
+static __always_inline void forge_to_client(struct work *w, __u8 flags)
+{
+	forge_begin(w, flags);
+	w->forge.saddr = w->key.frontend;
+	w->forge.daddr = w->key.client;
+	w->forge.sport = w->key.fport;
+	w->forge.dport = w->key.cport;
 }
 
 static __always_inline void forge_to_pod(struct work *w, const struct shunt_leg *leg, __u8 flags)
 {
-	struct forge *f = &w->forge;
-
-	f->saddr = w->key.client;
-	f->daddr = leg->pod;
-	f->sport = leg->lport;
-	f->dport = leg->pport;
-	f->flags = flags;
-	f->family = w->p.family;
-	f->window = 0;
-	f->len = 0;
-	f->sum = 0;
-	f->options_len = 0;
+	forge_begin(w, flags);
+	w->forge.saddr = w->key.client;
+	w->forge.daddr = leg->pod;
+	w->forge.sport = leg->lport;
+	w->forge.dport = leg->pport;
 }
 
 /* RFC 7323 appendix A: NOP NOP TS. */

@@ -272,6 +272,9 @@ enum shunt_answer_state {
 	SHUNT_ANSWER_HEAD = 1,
 	SHUNT_ANSWER_BODY = 2,  /* until answer_end */
 	SHUNT_ANSWER_CLOSE = 3, /* until the connection ends */
+	SHUNT_ANSWER_CHUNK = 4, /* chunked: the next size line, or what is left of it, is at answer_next */
+	SHUNT_ANSWER_EXTENSION = 5, /* in the rest of a size line */
+	SHUNT_ANSWER_TRAILER = 6, /* behind the last chunk */
 };
 
 enum shunt_flow_flags {
@@ -305,7 +308,8 @@ struct shunt_flow {
 	__u32 sacked; /* S: what the client has acknowledged */
 	__u32 request_end; /* C: where the next request begins */
 	__u32 answer_end;  /* S: where the answer ends (BODY) */
-	__u32 answer_next; /* S: next byte of the answer's head (HEAD) */
+	__u32 answer_next; /* S: next byte of the answer that must be read: of its head, of a chunk's size, of the trailer */
+	__u32 answer_chunk; /* size of the chunk so far; in the trailer: bytes of the line so far */
 	__u32 client_fin;  /* C: one past the client's FIN */
 	__u32 window;      /* the client's last, unscaled field */
 	__u32 ts_client;   /* the client's last timestamp */
@@ -390,6 +394,7 @@ struct shunt_hist {
 	X(NOT_HTTP, odd, "flows pinned by client address: the first bytes are no HTTP/1.x request")          \
 	X(REQUEST_UNFRAMED, note, "flows pinned: the end of a request cannot be known")                      \
 	X(ANSWER_UNFRAMED, note, "flows pinned: the end of a response cannot be known")                      \
+	X(ANSWER_AHEAD, note, "packets of chunked responses dropped until a lost one before them came again")  \
 	X(PIPELINED, note, "requests held until the answer before them was complete")                        \
 	X(HOLD_FULL, odd, "request bytes dropped because no hold buffer was free (the client sends again)")  \
 	X(HOLD_DROP, note, "request bytes dropped out of turn (the client sends again)")                     \
