@@ -525,7 +525,7 @@ int loop_run(const struct loop_options *options)
 		r = begin(&loop);
 	if (!r) {
 		write_state(&loop);
-		log_info("steering; frontends: %zu, interfaces: %zu", loop.tables->frontend_count, loop.attached_count);
+		log_info("steering %zu frontends on %zu interfaces", loop.tables->frontend_count, loop.attached_count);
 	}
 	if (!r && !options->once)
 		uv_run(&loop.uv, UV_RUN_DEFAULT);
