@@ -97,8 +97,11 @@ static void log_events(struct run *run)
 	const json_t *event;
 	size_t i;
 
-	json_array_foreach(run->state->events, i, event)
-		log_info("experiment %s: %s", run->label, json_string_value(event));
+	json_array_foreach(run->state->events, i, event) {
+		bool routine = strncmp(json_string_value(event), "IterationUpdate", strlen("IterationUpdate")) == 0;
+
+		log_msg(routine ? LOG_DEBUG : LOG_INFO, "experiment %s: %s", run->label, json_string_value(event));
+	}
 	json_array_clear(run->state->events);
 }
 
@@ -161,6 +164,7 @@ static void resolution_clear(struct resolution *resolution, size_t count)
 	free(resolution->problem);
 }
 
+/* On an error every version is unresolved, and the resolution says why. */
 static int resolve(struct run *run, struct resolution *resolution)
 {
 	size_t count = run->experiment->version_count;
@@ -174,7 +178,7 @@ static int resolve(struct run *run, struct resolution *resolution)
 		resolution->series[v] = -1;
 	if (r < 0 && !resolution->problem)
 		resolution->problem = text_printf("the tables cannot be read: %s", strerror(-r));
-	return r == -ENOMEM ? r : 0;
+	return r;
 }
 
 /* What was counted for a version since the experiment began; the first time, that is now. */
@@ -303,14 +307,14 @@ static void release_older(struct run *run, const char *route)
 			 run->name, route);
 		save(other);
 	}
-	if (released)
-		run->engine->edge.steer(run->engine->edge.arg);
+	if (released && run->engine->edge.steer(run->engine->edge.arg) < 0)
+		log_err(0, "experiment %s: route %s still follows the earlier promotion; the next plan will end that", run->label, route);
 }
 
 static int begin_reading(struct run *run)
 {
 	struct resolution resolution = {};
-	int r = resolve(run, &resolution);
+	int r = resolve(run, &resolution) == -ENOMEM ? -ENOMEM : 0; /* without the tables other metrics can still be read */
 
 	if (r == 0)
 		r = readings_new(run->engine->world, run->experiment, &run->readings);
@@ -418,15 +422,20 @@ static uint64_t route_hash(const struct world *world, const char *route)
 	return 0;
 }
 
-/* Sets what the next plan is to follow; false: the version is in no route, there is nothing to steer. */
-static bool record_promotion(struct run *run)
+/* Sets what the next plan is to follow. -ENOENT: the version is in no route, there is nothing to steer. */
+static int record_promotion(struct run *run)
 {
 	struct state_promotion *promotion = &run->state->promotion;
 	size_t version = decide_version(run->experiment, run->state->recommended);
 	struct resolution resolution = {};
-	bool found = resolve(run, &resolution) == 0 && resolution.series[version] >= 0 && resolution.names[version];
+	int r = resolve(run, &resolution);
 
-	if (found) {
+	if (r == 0 && (resolution.series[version] < 0 || !resolution.names[version])) {
+		r = -ENOENT;
+		state_event(run->state, "Promotion", "Nothing is steered: %s is in no route%s%s", run->state->recommended,
+			    resolution.problem ? ": " : "", resolution.problem ?: "");
+	}
+	if (r == 0) {
 		free(promotion->route);
 		promotion->route = TAKE_PTR(resolution.route);
 		text_replace(&promotion->version, "%s", resolution.names[version]);
@@ -434,22 +443,21 @@ static bool record_promotion(struct run *run)
 		promotion->made = true;
 		promotion->released = false;
 		state_event(run->state, "Promotion", "Steering route %s to %s", promotion->route ?: "(all that have the version)", promotion->version);
-	} else {
-		state_event(run->state, "Promotion", "Nothing is steered: %s is in no route%s%s", run->state->recommended,
-			    resolution.problem ? ": " : "", resolution.problem ?: "");
 	}
 	resolution_clear(&resolution, run->experiment->version_count);
-	return found;
+	return r;
 }
 
 /* The intention is on disk before the packets follow it: a plan made after a crash in between has the promotion too. */
 static void promote(struct run *run, const struct decide_input *in)
 {
-	int r = 0;
+	int r = record_promotion(run);
 
-	if (record_promotion(run)) {
+	if (r == 0) {
 		save(run);
 		r = run->engine->edge.steer(run->engine->edge.arg);
+	} else if (r == -ENOENT) {
+		r = 0; /* the tasks may still do what they are for */
 	}
 	decide_promoted(in, run->state, r);
 }

@@ -66,6 +66,7 @@ struct bench {
 	int reads;
 	int steered;           /* times */
 	int steer_result;
+	int resolves, resolve_result;
 	bool promoted_on_disk; /* the status file had the promotion when steering was asked for */
 	char *steered_to;      /* version of the only promotion at the last steering; NULL: there was none */
 	const char *stop_stage; /* stop the loop when an experiment's status says this */
@@ -77,7 +78,11 @@ struct bench {
 
 static int edge_resolve(void *arg, const struct experiment *experiment, struct resolution *resolution)
 {
-	(void)arg;
+	struct bench *bench = arg;
+
+	bench->resolves++;
+	if (bench->resolve_result < 0)
+		return bench->resolve_result;
 	for (size_t v = 0; v < experiment->version_count; v++) {
 		bool first = strcmp(experiment->versions[v].name, "flowers-v1") == 0;
 
@@ -292,6 +297,15 @@ static bool exists(const char *folder, const char *name)
 	return access(path, F_OK) == 0;
 }
 
+/* A shell opens a file before it writes to it. */
+static bool is_written(const char *folder, const char *name)
+{
+	_cleanup_free_ char *path = text_printf("%s/%s", folder, name);
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_size > 0;
+}
+
 /* ---- tests ---- */
 
 static void the_tutorial_ends_with_its_winner_promoted_and_its_task_run(void **state)
@@ -383,7 +397,7 @@ static void a_restart_in_the_finish_task_runs_it_again_and_steers_from_the_first
 
 	set_world(bench, tutorial(route_yaml, slow, 1));
 	run_until(bench, "Finishing", 0);
-	while (!exists(bench->folder, "applied"))
+	while (!is_written(bench->folder, "applied"))
 		uv_run(&bench->loop, UV_RUN_NOWAIT);
 	stop_engine(bench);
 
@@ -459,7 +473,7 @@ static void deleting_a_running_experiment_kills_its_task(void **state)
 
 	set_world(bench, tutorial(route_yaml, slow, 1));
 	run_until(bench, "Finishing", 0);
-	while (!exists(bench->folder, "pid"))
+	while (!is_written(bench->folder, "pid"))
 		uv_run(&bench->loop, UV_RUN_NOWAIT);
 	set_world(bench, strdup(route_yaml));
 	uv_run(&bench->loop, UV_RUN_DEFAULT); /* ends only when the child has */
@@ -497,6 +511,23 @@ static void steering_that_fails_is_tried_again_before_any_task(void **state)
 	bench->steer_result = 0;
 	run_until(bench, "Completed", 0);
 	assert_true(exists(bench->folder, "applied"));
+}
+
+static void tables_that_cannot_be_read_put_the_promotion_off(void **state)
+{
+	struct bench *bench = *state;
+	int before;
+
+	set_world(bench, tutorial(route_yaml, "true", 1));
+	run_until(bench, NULL, 1);
+	bench->resolve_result = -EIO;
+	before = bench->resolves;
+	while (bench->resolves < before + 2)
+		uv_run(&bench->loop, UV_RUN_ONCE);
+	assert_int_equal(bench->steered, 0);
+	bench->resolve_result = 0;
+	run_until(bench, "Completed", 0);
+	assert_int_equal(bench->steered, 1);
 }
 
 static void a_second_experiment_on_the_target_waits_for_the_first(void **state)
@@ -560,6 +591,7 @@ int main(void)
 		T(deleting_a_running_experiment_kills_its_task),
 		T(a_failing_finish_task_fails_the_experiment_but_the_winner_stays),
 		T(steering_that_fails_is_tried_again_before_any_task),
+		T(tables_that_cannot_be_read_put_the_promotion_off),
 		T(a_second_experiment_on_the_target_waits_for_the_first),
 		T(a_status_file_that_cannot_be_read_stops_the_experiment_and_stays),
 		T(an_unknown_metric_is_named_in_the_status),
