@@ -26,11 +26,14 @@
 
 static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 
+#define SWEEP_MS 30000
+
 struct loop {
 	const struct loop_options *options;
 	uv_loop_t uv;
 	uv_signal_t signal[ARRAY_SIZE(signals)];
 	uv_poll_t netlink_poll;
+	uv_timer_t sweep;
 
 	struct source_file *source;
 	struct world *world;
@@ -464,6 +467,13 @@ static int prepare(struct loop *loop)
 	return r;
 }
 
+static void on_sweep(uv_timer_t *timer)
+{
+	struct loop *loop = timer->data;
+
+	datapath_sweep(loop->datapath);
+}
+
 static int begin(struct loop *loop)
 {
 	int r = 0;
@@ -481,6 +491,9 @@ static int begin(struct loop *loop)
 		r = uv_poll_start(&loop->netlink_poll, UV_READABLE, on_netlink);
 	if (r)
 		return log_err(r, "cannot listen for signals and interfaces");
+	uv_timer_init(&loop->uv, &loop->sweep);
+	loop->sweep.data = loop;
+	uv_timer_start(&loop->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 	r = source_file_watch(loop->source, &loop->uv, SOURCE_FILE_POLL_MS, on_world, loop);
 	return r ? log_err(r, "cannot watch %s", loop->options->dir) : 0;
 }
@@ -498,6 +511,7 @@ static void release(struct loop *loop)
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		close_handle(&loop->signal[i]);
 	close_handle(&loop->netlink_poll);
+	close_handle(&loop->sweep);
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
 	if (uv_loop_close(&loop->uv))
 		log_debug("the event loop had handles left");

@@ -155,7 +155,8 @@ int shunt_from_client(struct __sk_buff *skb)
 	}
 	if (!w || !packet_parse(skb, &w->p))
 		return PASS;
-	w->to_pod = 1;
+	w->at_ingress = 1;
+	w->aimed_at_pod = 1;
 	key_from_client(w);
 	known = bpf_map_lookup_elem(&shunt_flow, &w->key) != NULL;
 	if (!known) {
@@ -205,9 +206,9 @@ static __always_inline void hold_acknowledged(struct work *w, struct shunt_flow 
 static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
 	__u32 end = w->p.seq + w->p.len + (w->p.flags & TCP_FIN ? 1 : 0), ack = w->p.ack + leg->cdelta;
+	bool last, was_busy = flow->answer != SHUNT_ANSWER_IDLE;
 	__u64 now;
 	int verdict;
-	bool last;
 
 	if (seq_after(ack, leg->acked))
 		leg->acked = ack;
@@ -235,6 +236,8 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 	verdict = translate(skb, w, flow, leg, false);
 	if (unlikely(last))
 		flow_end(w, flow);
+	else if (unlikely(was_busy && flow->answer == SHUNT_ANSWER_IDLE && hold_waiting(flow) && verdict == PASS && !(w->p.flags & TCP_FIN)))
+		return request_waited(skb, w, flow);
 	return verdict;
 }
 
@@ -264,7 +267,8 @@ int shunt_to_client(struct __sk_buff *skb)
 		w->p = p;
 		w->leg_key = key;
 	}
-	w->to_pod = 0;
+	w->at_ingress = 0;
+	w->aimed_at_pod = 0;
 	if (!owner)
 		return direct_to_client(skb, w);
 	w->key.client = w->p.daddr;

@@ -97,6 +97,9 @@ struct explain_request {
 /* Runs the kernel's own decision code on the live tables (BPF_PROG_TEST_RUN). Counts nothing, sends nothing. */
 int datapath_explain(struct datapath *datapath, const struct explain_request *request, struct shunt_answer *ret_answer);
 
+/* Ends flows of which nothing was heard for too long (SHUNT_IDLE_* in abi.h). Walks the flow table once, some 10 ms when it is full. */
+int datapath_sweep(struct datapath *datapath);
+
 /* Detaches from every interface and removes all pins. Flows of request frontends break. -ENOENT: nothing there; -EBUSY: an agent runs on it. */
 int datapath_unload(const char *pin_dir);
 

@@ -193,6 +193,13 @@ static void destroy_skeleton(struct shunt_bpf **skeleton)
 	shunt_bpf__destroy(*skeleton);
 }
 
+static bool taken_over(const char *pin_dir)
+{
+	_cleanup_free_ char *path = pins_path(pin_dir, "", "shunt_direct");
+
+	return path && access(path, F_OK) == 0;
+}
+
 static int load(struct datapath *datapath)
 {
 	_cleanup_free_ char *log = malloc(VERIFIER_LOG_SIZE);
@@ -209,6 +216,8 @@ static int load(struct datapath *datapath)
 	r = set_pin_paths(skeleton->obj, datapath->pin_dir);
 	if (r)
 		return r;
+	/* An earlier load may have moved a client's own connection, which lives on in shunt_direct. */
+	skeleton->bss->direct_moved = taken_over(datapath->pin_dir);
 	r = bpf_object__load(skeleton->obj);
 	if (r)
 		return explain_load_error(r, log);

@@ -39,6 +39,7 @@ const char *const datapath_prog_name[DATAPATH_PROG_MAX] = {
 	[DATAPATH_PROG_FROM_CLIENT] = SHUNT_PROG_FROM_CLIENT,
 	[DATAPATH_PROG_TO_CLIENT] = SHUNT_PROG_TO_CLIENT,
 	[DATAPATH_PROG_EXPLAIN] = SHUNT_PROG_EXPLAIN,
+	[DATAPATH_PROG_SWEEP] = SHUNT_PROG_SWEEP,
 };
 
 int pins_check_meta(const char *pin_dir, int meta_fd)

@@ -29,7 +29,8 @@ enum verdict {
 	PASS = -1,
 	DROP = 2,      /* TC_ACT_SHOT */
 	REDIRECT = 7,  /* TC_ACT_REDIRECT */
-	GO_ON = -1000, /* between functions only: this part has nothing to say, take the next step */
+	GO_ON = -1000,   /* between functions only: this part has nothing to say, take the next step */
+	NOT_YET = -1001, /* likewise: the client must acknowledge the answer first */
 };
 
 #define ETH_P_IP 0x0800
@@ -142,7 +143,8 @@ struct work {
 	struct shunt_frontend frontend;
 	__u32 side;
 	__u32 leg;     /* of a packet from a pod */
-	__u32 to_pod;  /* 1: the program runs at the client's ingress, where PASS leads to the pods; 0: at its egress */
+	__u32 at_ingress;   /* 1: PASS leads into the host, to the pods; 0: at egress, to the client */
+	__u32 aimed_at_pod; /* which way the MACs of the packet at hand point */
 	struct choice choice;
 	struct forge forge;
 	struct tcp_options options;

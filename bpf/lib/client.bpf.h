@@ -133,8 +133,32 @@ static __always_inline int bind_blind(struct __sk_buff *skb, struct work *w, str
 }
 
 /*
+ * A byte that the client acknowledged long ago, so that it acknowledges at once all it has (RFC 9293 section 3.10.7.4): it may take 40 ms over it
+ * otherwise, while a request waits.
+ */
+__noinline int probe(struct __sk_buff *skb, struct work *w, const struct shunt_flow *flow)
+{
+	__u8 old = 0;
+
+	if (!w || !flow)
+		return DROP;
+	forge_to_client(w, TCP_ACK);
+	w->forge.seq = flow->sacked - 1;
+	w->forge.ack = flow->request_end;
+	w->forge.window = flow->flags & SHUNT_F_WSCALE ? SHUNT_HOLD_SIZE >> OUR_WSCALE : SHUNT_HOLD_SIZE;
+	w->forge.len = sizeof(old); /* a zero, which adds nothing to the sum */
+	if (flow->flags & SHUNT_F_TSTAMP)
+		forge_tstamp(w, flow->ts_sent, flow->ts_client);
+	if (forge_resize(skb, w) || bpf_skb_store_bytes(skb, skb->len - sizeof(old), &old, sizeof(old), 0) || forge_headers(skb, w)) {
+		reason_count(SHUNT_R_INTERNAL);
+		return DROP;
+	}
+	return send_to_client(skb, w);
+}
+
+/*
  * The hold has bytes of the next request, from request_end on, and the answer before it is complete. Looks for its head; binds when it is there,
- * waits for more when not.
+ * waits for more when not. NOT_YET: the client must acknowledge the answer first.
  */
 __noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
@@ -157,7 +181,7 @@ __noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_
 	verdict = request_scan(w, (struct http_buf *)hold->data, at, len);
 	if (verdict == HTTP_PARTIAL && at + len < SHUNT_HOLD_SIZE) {
 		if (!flow_quiet(flow))
-			return DROP;
+			return NOT_YET;
 		flow->state = SHUNT_FLOW_HEAD;
 		flow->flags |= SHUNT_F_ACKED;
 		reason_count(SHUNT_R_HEAD_PARTIAL);
@@ -169,13 +193,33 @@ __noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_
 		return refuse(skb, w, flow);
 	/* Another leg may take over only when nothing of the one before is on its way; the client's next ACK brings us back here. */
 	if (!flow_quiet(flow) && leg_find(flow, w->choice.series) != flow->current)
-		return DROP;
+		return NOT_YET;
 	choice_report(w);
 	request_framing(w, flow, start);
 	return bind_held(skb, w, flow, start);
 }
 
-/* Pins a flow that cannot be parsed further while it waits for nothing: its bytes go to the current leg as they come. */
+static __always_inline int request_or_probe(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	int verdict = request_held(skb, w, flow);
+
+	return verdict == NOT_YET ? probe(skb, w, flow) : verdict;
+}
+
+/*
+ * At the egress side: the packet completes an answer, and requests wait behind it. It goes to the client as a copy, and the skb brings the next request
+ * to its pod. Without this the request would wait for the client's delayed ACK.
+ */
+__noinline int request_waited(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	if (!w || !flow)
+		return DROP;
+	send_copy_to_client(skb);
+	flow->started = bpf_ktime_get_ns();
+	return request_or_probe(skb, w, flow);
+}
+
+/* The answer's head went by unread: what the pod has sent is more than what we followed. */
 static __always_inline bool answer_out_of_step(const struct work *w, const struct shunt_flow *flow)
 {
 	return flow->answer == SHUNT_ANSWER_HEAD && w->p.ack == flow->snext && flow->snext != flow->answer_next;
@@ -216,7 +260,7 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 	hold = hold_take(w, flow, start);
 	if (!hold || !hold_append(skb, w, flow, hold))
 		return DROP;
-	return request_held(skb, w, flow);
+	return request_or_probe(skb, w, flow);
 }
 
 /* Client bytes behind the current request, whose answer is not complete: they wait, unacknowledged. */
@@ -271,7 +315,7 @@ __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_f
 	if (!w->p.len) {
 		if (hold_waiting(flow) && flow->answer == SHUNT_ANSWER_IDLE && w->p.ack == flow->snext && !(w->p.flags & (TCP_FIN | TCP_RST))) {
 			flow->started = bpf_ktime_get_ns();
-			return request_held(skb, w, flow);
+			return request_or_probe(skb, w, flow);
 		}
 		return GO_ON;
 	}
@@ -287,7 +331,7 @@ __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_f
 		if (hold_waiting(flow)) { /* bytes that waited, and these */
 			hold_pipelined(skb, w, flow);
 			flow->started = bpf_ktime_get_ns();
-			return request_held(skb, w, flow);
+			return request_or_probe(skb, w, flow);
 		}
 		return request_fresh(skb, w, flow);
 	}
@@ -354,7 +398,7 @@ __noinline int client_waiting(struct __sk_buff *skb, struct work *w, struct shun
 	}
 	if (flow->state == SHUNT_FLOW_OPENING)
 		return DROP;
-	return request_held(skb, w, flow);
+	return request_or_probe(skb, w, flow);
 }
 
 /* ---- the beginning ---------------------------------------------------------------------------------------------------------------------- */

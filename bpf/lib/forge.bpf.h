@@ -207,45 +207,62 @@ __noinline int forge_segment(struct __sk_buff *skb, struct work *w, struct shunt
 
 /* ---- where a made packet goes ----------------------------------------------------------------------------------------------------------- */
 
-static __always_inline void swap_macs(struct __sk_buff *skb)
+/* A function of its own for its stack: calls nest deep here, and all frames together have 512 bytes. */
+__noinline int swap_macs(struct __sk_buff *skb)
 {
 	__u8 from[12], to[12];
 
 	if (bpf_skb_load_bytes(skb, 0, from, sizeof(from)))
-		return;
+		return -1;
 	__builtin_memcpy(to, from + 6, 6);
 	__builtin_memcpy(to + 6, from, 6);
-	bpf_skb_store_bytes(skb, 0, to, sizeof(to), 0);
+	return bpf_skb_store_bytes(skb, 0, to, sizeof(to), 0);
+}
+
+/* Turns the packet towards a pod (through the host) or the client: the MACs of the client's interface and of the client change places. */
+static __always_inline void aim(struct __sk_buff *skb, struct work *w, bool at_pod)
+{
+	if (w->aimed_at_pod == at_pod)
+		return;
+	w->aimed_at_pod = at_pod;
+	swap_macs(skb);
 }
 
 /* To the client. At its egress the packet is on its way already; at its ingress it turns round. */
-static __always_inline int send_to_client(struct __sk_buff *skb, const struct work *w)
+static __always_inline int send_to_client(struct __sk_buff *skb, struct work *w)
 {
-	if (!w->to_pod)
-		return PASS;
-	swap_macs(skb);
-	return bpf_redirect(skb->ifindex, 0);
+	aim(skb, w, false);
+	return w->at_ingress ? bpf_redirect(skb->ifindex, 0) : PASS;
 }
 
 /*
- * To a pod, through the host's stack as if it came from the client, so that routing and conntrack see a whole connection. More than one packet, or
- * one from the egress side, goes round through the interface's ingress with a mark that shunt_from_client knows.
+ * To a pod, through the host's stack as if it came from the client, so that routing and conntrack see a whole connection. At the egress side, and for
+ * the last of several (the others are on that way), it goes round through the interface's ingress with a mark that shunt_from_client knows.
  */
-static __always_inline int send_to_pod(struct __sk_buff *skb, const struct work *w, bool round)
+static __always_inline int send_to_pod(struct __sk_buff *skb, struct work *w, bool last_of_several)
 {
-	if (w->to_pod && !round)
+	aim(skb, w, true);
+	if (w->at_ingress && !last_of_several)
 		return PASS;
 	skb->mark = SHUNT_MARK;
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 }
 
-/* The same for a copy; the skb stays with us. At the egress side the caller has swapped the MACs. */
-static __always_inline void send_copy_to_pod(struct __sk_buff *skb)
+/* The same for a copy; the skb stays with us. */
+static __always_inline void send_copy_to_pod(struct __sk_buff *skb, struct work *w)
 {
+	aim(skb, w, true);
 	skb->mark = SHUNT_MARK;
 	if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
 		reason_count(SHUNT_R_INTERNAL);
 	skb->mark = 0;
+}
+
+/* At the egress side: the packet goes on to the client as a copy, and the skb is free for another. */
+static __always_inline void send_copy_to_client(struct __sk_buff *skb)
+{
+	if (bpf_clone_redirect(skb, skb->ifindex, 0))
+		reason_count(SHUNT_R_INTERNAL);
 }
 
 #endif

@@ -141,7 +141,7 @@ __noinline int leg_tell(struct __sk_buff *skb, struct work *w, struct shunt_flow
 		forge_tstamp(w, flow->ts_client, leg->tslast);
 	if (forge_bare(skb, w))
 		return -1;
-	send_copy_to_pod(skb);
+	send_copy_to_pod(skb, w);
 	return 0;
 }
 
@@ -235,8 +235,6 @@ __noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *fl
 		mss -= 12;
 	}
 	reason_count(SHUNT_R_HOLD_SENT);
-	if (!w->to_pod)
-		swap_macs(skb);
 	for (int i = 0; i < EMIT_SEGMENTS; i++) {
 		__u32 n = end - at;
 
@@ -249,7 +247,7 @@ __noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *fl
 		count_rx(leg, w->forge.seq + n);
 		if (at >= end)
 			return send_to_pod(skb, w, i > 0);
-		send_copy_to_pod(skb);
+		send_copy_to_pod(skb, w);
 	}
 	return DROP;
 }

@@ -30,8 +30,7 @@ static __always_inline int leg_challenged(struct __sk_buff *skb, struct work *w,
 	reason_count(SHUNT_R_LEG_CHALLENGED);
 	if (flow->tries++ >= LEG_TRIES || leg_claim_port(w, flow, flow->current, 1) || leg_syn(skb, w, flow, flow->current))
 		return DROP;
-	swap_macs(skb);
-	return send_to_pod(skb, w, true);
+	return send_to_pod(skb, w, false);
 }
 
 static __always_inline int leg_refused(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
@@ -75,8 +74,7 @@ static __always_inline int leg_idle(struct __sk_buff *skb, struct work *w, struc
 		leg->state = SHUNT_LEG_DEAD;
 	if (forge_bare(skb, w))
 		return DROP;
-	swap_macs(skb);
-	return send_to_pod(skb, w, true);
+	return send_to_pod(skb, w, false);
 }
 
 /* A packet of leg w->leg that is not on the established path. */
