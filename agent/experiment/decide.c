@@ -314,6 +314,8 @@ static bool step_initializing(const struct decide_input *in, struct state *state
 	if (!check_metrics(in, state) || !check_versions(in, state))
 		return true;
 	text_replace(&state->recommended, "%s", in->experiment->versions[0].name);
+	if (in->experiment->strength)
+		state_event(state, "Strength", "criteria.strength is not evaluated by this version of shunt; the last reading decides, as in Iter8");
 	state->stage = STAGE_RUNNING;
 	state_event(state, "StageAdvanced", "Advanced to Running");
 	return true;

@@ -261,6 +261,16 @@ static void a_conformance_experiment_promotes_nothing(void **state)
 	assert_int_equal(next(s).kind, DECIDE_TASK);
 }
 
+static void a_strength_that_is_not_evaluated_is_said(void **state)
+{
+	struct scene *s = *state;
+	_cleanup_json_ json_t *strength = json_object();
+
+	s->experiment.strength = strength;
+	assert_int_equal(next(s).kind, DECIDE_READ);
+	assert_true(has_event(s->state, "Strength: criteria.strength is not evaluated by this version of shunt; the last reading decides, as in Iter8"));
+}
+
 /* T3: Iter8 keeps the recommendation of the iteration before. */
 static void a_rollback_recommends_the_baseline_and_finishes_at_once(void **state)
 {
@@ -500,6 +510,7 @@ int main(void)
 		T(a_restart_goes_on_from_the_first_task_that_was_not_done),
 		T(without_a_finish_action_there_is_no_finishing_stage),
 		T(a_conformance_experiment_promotes_nothing),
+		T(a_strength_that_is_not_evaluated_is_said),
 		T(a_rollback_recommends_the_baseline_and_finishes_at_once),
 		T(no_winner_is_a_condition_of_its_own),
 		T(a_failed_task_fails_the_experiment_and_says_why),
