@@ -2,6 +2,7 @@
 """What every end-to-end test stands on: a topology for each module, a folder of manifests and a running agent for each test."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,15 @@ from topology import Topology  # noqa: E402
 
 def pytest_addoption(parser):
     parser.addoption("--build", default=os.environ.get("SHUNT_BUILD", str(ROOT / "build")), help="the build to test")
+
+
+def pytest_configure():
+    """SIGTERM ends a run as Ctrl-C does: fixtures clean up. (A runner of ours that dies sends it, too.)"""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ LOADS = [
 
 
 # The kernel stamps a packet before it queues it for the stack (net.core.netdev_tstamp_prequeue), and the program runs behind that queue: the bystander's
-# clock starts some microseconds earlier. That is less than 2 % of every latency but those of the first load.
+# clock starts some microseconds earlier. That is less than 2 %, and less than a bucket, of all latencies above half a millisecond.
 STAMP_NS = 10_000
 
 
@@ -78,7 +78,8 @@ def test_counts_and_latencies_equal_the_bystanders(topology, agent, family, path
     mean, seen_mean = numbers["latency_sum_ns"] / numbers["latency_count"], sum(seen) / len(seen)
     assert mean == pytest.approx(seen_mean, rel=0.02, abs=STAMP_NS)
     for share in (0.5, 0.95):
-        assert abs(hist_quantile(slots_of(agent, version), share) - bucket(quantile(seen, share))) <= 1
+        true = quantile(seen, share)
+        assert bucket(true - STAMP_NS) - 1 <= hist_quantile(slots_of(agent, version), share) <= bucket(true) + 1
 
 
 def test_answers_are_counted_by_status_class_and_server_errors_as_errors(topology, agent):
