@@ -2,6 +2,7 @@
 /* Later requests of the same user on one connection, what their bodies and answers look like, and how connections end. */
 #include "../lib/dialog.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "util/cleanup.h"
@@ -211,16 +212,135 @@ static void test_a_request_behind_another_waits_for_its_answer(void **state)
 
 		dialog_says(&d, GET);
 		dialog_expect_at_pod(&d, &pod, GET, strlen(GET));
-		dialog_says(&d, GET);
-		assert_int_equal(d.r.verdict, V_DROP); /* held, not acknowledged */
+		dialog_waits(&d, GET);
 		assert_int_equal(bpfrun_reason(*state, SHUNT_R_PIPELINED), 1);
-		d.next -= strlen(GET);
-		dialog_pod_says(&d, &pod, OK0);
-		d.next += strlen(GET);
+		dialog_pod_completes(&d, &pod, OK0);
+		dialog_expect_released(&d, &pod, GET);
 		dialog_flags(&d, ACK);
-		if (d.r.verdict == V_REDIRECT && d.r.mark == SHUNT_MARK)
-			d.r.verdict = V_PASS;
+		dialog_expect_at_pod(&d, &pod, NULL, 0);
+		dialog_pod_says(&d, &pod, OK0);
+		assert_int_equal(flow_of(&d).answer, SHUNT_ANSWER_IDLE);
+	}
+}
+
+/* Of each, the answer is cut, too: only the packet with its last byte lets the next request go. */
+static void test_many_requests_behind_another_go_one_by_one(void **state)
+{
+	static const char first[] = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na", rest[] = "bc";
+	enum { MANY = 12 };
+
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (int in_one_packet = 0; in_one_packet < 2; in_one_packet++) {
+			struct dialog_pod pod;
+			struct dialog d = open_dialog(*state, family, &pod);
+			char many[MANY * sizeof(GET)] = "";
+
+			dialog_says(&d, GET);
+			dialog_expect_at_pod(&d, &pod, GET, strlen(GET));
+			for (int i = 0; i < MANY; i++)
+				strcat(many, GET);
+			if (in_one_packet)
+				dialog_waits(&d, many);
+			for (int i = 0; i < MANY && !in_one_packet; i++)
+				dialog_waits(&d, GET);
+			for (int i = 0; i < MANY; i++) {
+				dialog_pod_says(&d, &pod, first);
+				assert_int_equal(d.r.copies, 0);
+				dialog_pod_completes(&d, &pod, rest);
+				dialog_expect_released(&d, &pod, GET);
+			}
+			dialog_pod_says(&d, &pod, OK0);
+			assert_int_equal(flow_of(&d).answer, SHUNT_ANSWER_IDLE);
+			dialog_flags(&d, ACK);
+			dialog_expect_at_pod(&d, &pod, NULL, 0);
+			exchange(&d, &pod, GET, OK0);
+			assert_int_equal(bpfrun_holds(*state), 0);
+			assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_OPEN), 1);
+		}
+	}
+}
+
+/* One packet with the end of a request and the start of the next. */
+static void test_a_packet_across_two_requests_is_parted(void **state)
+{
+	const char *post = HEAD_OF("POST /", "Content-Length: 10\r\n");
+	char both[512];
+
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (size_t more = 1; more <= strlen(GET); more += 3) {
+			struct dialog_pod pod;
+			struct dialog d = open_dialog(*state, family, &pod);
+			int len = snprintf(both, sizeof(both), "%s0123456789%.*s", post, (int)more, GET);
+
+			dialog_sends(&d, both, len);
+			d.waiting = more;
+			if (d.r.mark == SHUNT_MARK)
+				d.r.verdict = V_PASS;
+			dialog_expect_at_pod(&d, &pod, both, len - more);
+			if (more < strlen(GET))
+				dialog_waits(&d, GET + more);
+			dialog_pod_completes(&d, &pod, OK0);
+			dialog_expect_released(&d, &pod, GET);
+			dialog_pod_says(&d, &pod, OK0);
+			assert_int_equal(flow_of(&d).answer, SHUNT_ANSWER_IDLE);
+		}
+	}
+}
+
+/* The rest of the head is still at the client, who sends it when it has room, that is, when its answer came. */
+static void test_half_a_head_behind_another_request_waits_for_its_rest(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (size_t cut = 1; cut < strlen(GET); cut += 7) {
+			struct dialog_pod pod;
+			struct dialog d = open_dialog(*state, family, &pod);
+			char half[sizeof(GET)] = "";
+
+			memcpy(half, GET, cut);
+			dialog_says(&d, GET);
+			dialog_expect_at_pod(&d, &pod, GET, strlen(GET));
+			dialog_waits(&d, half);
+			dialog_pod_completes(&d, &pod, OK0);
+			dialog_expect_probe(&d);
+			dialog_flags(&d, ACK);
+			dialog_expect_ack(&d);
+			dialog_says(&d, GET + cut);
+			if (d.r.mark == SHUNT_MARK)
+				d.r.verdict = V_PASS;
+			dialog_expect_at_pod(&d, &pod, GET, strlen(GET));
+			dialog_pod_says(&d, &pod, OK0);
+			assert_int_equal(flow_of(&d).answer, SHUNT_ANSWER_IDLE);
+		}
+	}
+}
+
+static void test_what_does_not_fit_behind_a_request_is_dropped_and_comes_again(void **state)
+{
+	static char target[1200];
+
+	memset(target, 'a', sizeof(target) - 1);
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct dialog_pod pod;
+		struct dialog d = open_dialog(*state, family, &pod);
+		char get[1300];
+
+		snprintf(get, sizeof(get), HEAD_OF("GET /%s", ""), target);
+		dialog_says(&d, GET);
 		dialog_expect_at_pod(&d, &pod, GET, strlen(GET));
+		for (int i = 0; i < 3; i++)
+			dialog_waits(&d, get);
+		dialog_says(&d, get); /* of this one a part fits */
+		assert_int_equal(d.r.verdict, V_DROP);
+		d.next -= strlen(get);
+		for (int i = 0; i < 3; i++) {
+			dialog_pod_completes(&d, &pod, OK0);
+			dialog_expect_released(&d, &pod, get);
+		}
+		dialog_says(&d, get); /* again */
+		d.waiting = strlen(get);
+		assert_int_equal(d.r.verdict, V_DROP);
+		dialog_pod_completes(&d, &pod, OK0);
+		dialog_expect_released(&d, &pod, get);
 		dialog_pod_says(&d, &pod, OK0);
 		assert_int_equal(flow_of(&d).answer, SHUNT_ANSWER_IDLE);
 	}
@@ -333,6 +453,10 @@ int main(void)
 		cmocka_unit_test(test_a_body_goes_on_without_being_read),
 		cmocka_unit_test(test_requests_whose_end_cannot_be_known_pin_the_flow),
 		cmocka_unit_test(test_a_request_behind_another_waits_for_its_answer),
+		cmocka_unit_test(test_many_requests_behind_another_go_one_by_one),
+		cmocka_unit_test(test_a_packet_across_two_requests_is_parted),
+		cmocka_unit_test(test_half_a_head_behind_another_request_waits_for_its_rest),
+		cmocka_unit_test(test_what_does_not_fit_behind_a_request_is_dropped_and_comes_again),
 		cmocka_unit_test(test_both_fins_end_the_flow_and_leave_nothing),
 		cmocka_unit_test(test_a_reset_of_either_end_reaches_the_other_and_leaves_nothing),
 		cmocka_unit_test(test_a_client_that_leaves_before_its_request_leaves_nothing),

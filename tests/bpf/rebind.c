@@ -34,7 +34,7 @@ static void expect_told(struct dialog *d, const struct dialog_pod *pod, uint8_t 
 	const struct bpfrun_frame *told = &d->r.clone[0];
 
 	assert_int_equal(d->r.clones, 1);
-	if (told->why || told->pkt.dport != pod->port || memcmp(&told->pkt.daddr, &pod->addr, sizeof(pod->addr)) || told->pkt.flags != flags ||
+	if (told->why || told->pkt.to_client || told->pkt.dport != pod->port || memcmp(&told->pkt.daddr, &pod->addr, sizeof(pod->addr)) || told->pkt.flags != flags ||
 	    told->pkt.seq != pod->received || told->pkt.ack != pod->sent || told->pkt.len)
 		fail_msg("not told: %s flags %x seq %x (due %x) ack %x (due %x)", told->why ? told->why : "", told->pkt.flags, told->pkt.seq,
 			 pod->received, told->pkt.ack, pod->sent);
@@ -129,21 +129,95 @@ static void test_a_flow_moves_only_when_the_client_has_the_answer(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct both b = open_one(*state, family);
-		uint32_t start;
 
 		dialog_says(&b.d, ONE);
 		dialog_expect_at_pod(&b.d, &b.one, ONE, strlen(ONE));
-		start = b.d.next;
-		dialog_says(&b.d, TWO); /* the answer is not there */
-		assert_int_equal(b.d.r.verdict, V_DROP);
-		b.d.next = start;
-		dialog_pod_says(&b.d, &b.one, OK5);
-		b.d.next = start + strlen(TWO);
-		dialog_flags(&b.d, ACK); /* now it has */
+		dialog_waits(&b.d, TWO); /* the answer is not there */
+		dialog_pod_completes(&b.d, &b.one, OK5);
+		dialog_expect_probe(&b.d); /* it is on its way */
+		dialog_flags(&b.d, ACK); /* now the client has it */
 		expect_told(&b.d, &b.one, ACK);
-		dialog_expect_leg(&b.d, &b.two, start);
+		dialog_expect_leg(&b.d, &b.two, b.d.next - strlen(TWO));
 		dialog_pod_accepts(&b.d, &b.two, TWO, strlen(TWO));
 		answers(&b.d, &b.two, OK5);
+	}
+}
+
+/* A client's ACK of a part of the answer moves nothing, and its retransmissions change nothing. */
+static void test_a_flow_waits_for_the_ack_of_the_whole_answer(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct both b = open_one(*state, family);
+		struct dialog before;
+
+		dialog_says(&b.d, ONE);
+		dialog_expect_at_pod(&b.d, &b.one, ONE, strlen(ONE));
+		dialog_waits(&b.d, TWO);
+		before = b.d;
+		dialog_pod_completes(&b.d, &b.one, OK5);
+		dialog_expect_probe(&b.d);
+		before.received += 10;
+		before.tsval = b.d.tsval;
+		dialog_flags(&before, ACK);
+		if (before.r.clones || before.r.verdict == V_DROP)
+			dialog_fail(&before, "an ACK of half an answer moved the flow");
+		b.d.tsval = before.tsval;
+		b.d.next -= strlen(TWO);
+		b.d.acked = before.received;
+		b.d.received = before.received; /* sent again before the answer came in full */
+		dialog_says(&b.d, TWO);
+		if (b.d.r.clones || (b.d.r.verdict == V_PASS && !b.d.r.out.pkt.to_client))
+			dialog_fail(&b.d, "a retransmission moved the flow");
+		b.d.received = b.d.acked + strlen(OK5) - 10;
+		dialog_flags(&b.d, ACK);
+		expect_told(&b.d, &b.one, ACK);
+		dialog_expect_leg(&b.d, &b.two, b.d.next - strlen(TWO));
+		dialog_pod_accepts(&b.d, &b.two, TWO, strlen(TWO));
+		answers(&b.d, &b.two, OK5);
+	}
+}
+
+/* The users of pipelined requests, in order, while the answer before them is on its way. */
+static void test_pipelined_requests_of_several_users_each_go_to_their_version(void **state)
+{
+	static const char *const orders[] = { "12", "21", "1122", "1212", "2112", "22221", "212121", "121221112" };
+
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+			struct both b = open_one(*state, family);
+			struct dialog_pod *at = &b.one;
+			bool two_is_open = false;
+
+			b.d.sentence = orders[i];
+			dialog_says(&b.d, ONE);
+			dialog_expect_at_pod(&b.d, &b.one, ONE, strlen(ONE));
+			for (const char *user = orders[i]; *user; user++)
+				dialog_waits(&b.d, *user == '1' ? ONE : TWO);
+			for (const char *user = orders[i]; *user; user++) {
+				const char *request = *user == '1' ? ONE : TWO;
+				struct dialog_pod *to = *user == '1' ? &b.one : &b.two;
+
+				dialog_pod_completes(&b.d, at, OK5);
+				if (to == at) {
+					dialog_expect_released(&b.d, at, request);
+					continue;
+				}
+				dialog_expect_probe(&b.d);
+				dialog_flags(&b.d, ACK);
+				expect_told(&b.d, at, ACK);
+				if (to == &b.two && !two_is_open) {
+					dialog_expect_leg(&b.d, to, b.d.next - b.d.waiting);
+					dialog_pod_accepts(&b.d, to, request, strlen(request));
+					two_is_open = true;
+				} else {
+					b.d.r.clones = 0; /* checked */
+					dialog_expect_released(&b.d, to, request);
+				}
+				at = to;
+			}
+			answers(&b.d, at, OK5);
+			assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_OPEN), 2);
+		}
 	}
 }
 
@@ -266,6 +340,8 @@ int main(void)
 		cmocka_unit_test(test_users_take_turns_on_two_legs_for_long),
 		cmocka_unit_test(test_a_moved_head_in_any_two_pieces_is_put_together),
 		cmocka_unit_test(test_a_flow_moves_only_when_the_client_has_the_answer),
+		cmocka_unit_test(test_a_flow_waits_for_the_ack_of_the_whole_answer),
+		cmocka_unit_test(test_pipelined_requests_of_several_users_each_go_to_their_version),
 		cmocka_unit_test(test_packets_that_we_make_have_the_clients_last_timestamp),
 		cmocka_unit_test(test_what_an_idle_leg_says_never_reaches_the_client),
 		cmocka_unit_test(test_a_leg_that_died_idle_is_opened_anew),

@@ -39,7 +39,7 @@ static void enter_namespaces(void)
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS))
 		fail_msg("unshare: %s (these tests need root)", strerror(errno));
 	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-	if (system("ip link set lo up && ip link add " DEVICE " type veth peer name client1 && ip link set " DEVICE " up"))
+	if (system("ip link set lo up && ip link add " DEVICE " type veth peer name client1 && ip link set " DEVICE " up && ip link set client1 up"))
 		fail_msg("cannot make the device %s", DEVICE);
 	entered = true;
 }
@@ -196,17 +196,36 @@ static void read_frame(struct bpfrun_frame *frame)
 		frame->why = NULL;
 }
 
-/* The next frame at the device that is TCP; others are the kernel's own (IPv6 neighbours and groups). */
-static bool capture_one(struct bpfrun *run, struct bpfrun_frame *frame)
+/* The next frame at the device that is TCP; others are the kernel's own (IPv6 neighbours and groups). *ret_leaves: it went out, not in. */
+static bool capture_one(struct bpfrun *run, struct bpfrun_frame *frame, bool *ret_leaves)
 {
 	for (;;) {
-		ssize_t n = recv(run->capture, frame->bytes, sizeof(frame->bytes), 0);
+		struct sockaddr_ll at;
+		socklen_t size = sizeof(at);
+		ssize_t n = recvfrom(run->capture, frame->bytes, sizeof(frame->bytes), 0, (struct sockaddr *)&at, &size);
 
 		if (n < 0)
 			return false;
 		frame->len = n;
+		*ret_leaves = at.sll_pkttype == PACKET_OUTGOING;
 		if (n > 23 && (frame->bytes[12] == 0x08 ? frame->bytes[23] : frame->bytes[20]) == IPPROTO_TCP)
 			return true;
+	}
+}
+
+/* Sorts what the program sent. */
+static void read_captured(struct bpfrun *run, struct bpfrun_result *r)
+{
+	struct bpfrun_frame frame;
+	bool leaves;
+
+	r->clones = r->copies = 0;
+	while (capture_one(run, &frame, &leaves)) {
+		struct bpfrun_frame *kept = leaves ? &r->copy[r->copies++] : &r->clone[r->clones++];
+
+		assert_true(r->copies <= BPFRUN_COPIES && r->clones <= BPFRUN_CLONES);
+		*kept = frame;
+		read_frame(kept);
 	}
 }
 
@@ -219,19 +238,22 @@ void bpfrun_bytes(struct bpfrun *run, enum bpfrun_hook hook, const uint8_t *fram
 
 	if (bpf_prog_test_run_opts(run->prog[hook], &opts))
 		fail_msg("BPF_PROG_TEST_RUN: %s", strerror(errno));
+	r->hook = hook;
 	r->verdict = (int)opts.retval;
 	r->mark = out.mark;
 	r->out.len = opts.data_size_out;
 	read_frame(&r->out);
-	for (r->clones = 0; r->clones < BPFRUN_CLONES && capture_one(run, &r->clone[r->clones]); r->clones++)
-		read_frame(&r->clone[r->clones]);
+	read_captured(run, r);
 }
 
 void bpfrun_packet(struct bpfrun *run, enum bpfrun_hook hook, const struct pkt *pkt, struct bpfrun_result *ret_result)
 {
+	struct pkt turned = *pkt;
 	uint8_t frame[PKT_MAX];
-	size_t len = pkt_build(pkt, frame);
+	size_t len;
 
+	turned.to_client = hook == TO_CLIENT;
+	len = pkt_build(&turned, frame);
 	bpfrun_bytes(run, hook, frame, len, ret_result);
 }
 
@@ -284,13 +306,14 @@ static size_t holds(bool release)
 void bpfrun_forget(struct bpfrun *run)
 {
 	struct bpfrun_frame frame;
+	bool leaves;
 
 	empty("shunt_flow", sizeof(struct shunt_flow_key));
 	empty("shunt_leg", sizeof(struct shunt_leg_key));
 	empty("shunt_direct", sizeof(struct shunt_leg_key));
 	empty("shunt_closed", sizeof(struct shunt_flow_key));
 	holds(true);
-	while (capture_one(run, &frame))
+	while (capture_one(run, &frame, &leaves))
 		;
 	assert_int_equal(datapath_read_reasons(run->datapath, run->reasons), 0);
 }

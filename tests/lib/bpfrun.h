@@ -2,9 +2,9 @@
 /*
  * Running the kernel programs on single packets (BPF_PROG_TEST_RUN), in a network and mount namespace of the test's own:
  *
- *     struct tables ─▶ datapath_commit() ─▶ maps                      clones: packets that a program sent with
- *     struct pkt ─▶ bytes ─▶ shunt_from_client / shunt_to_client ─▶   bpf_clone_redirect(), caught at the device
- *                                 │                                         verdict, bytes, mark
+ *     struct tables ─▶ datapath_commit() ─▶ maps
+ *     struct pkt ─▶ bytes ─▶ shunt_from_client / shunt_to_client ─▶ verdict, bytes, mark
+ *                                 │                 └──────────────▶ clones, copies: what it sent with bpf_clone_redirect(), caught at the device
  *                                 └▶ flows, reasons, counters ─▶ read back with the agent's own code
  *
  * The object files of both compilers are loaded as they lie in the build, so one test runs over both. A program's redirect is its verdict and is not
@@ -35,6 +35,7 @@ enum bpfrun_verdict {
 enum bpfrun_hook { FROM_CLIENT, TO_CLIENT };
 
 #define BPFRUN_CLONES 16
+#define BPFRUN_COPIES 2
 
 struct bpfrun_frame {
 	uint8_t bytes[PKT_MAX];
@@ -44,11 +45,14 @@ struct bpfrun_frame {
 };
 
 struct bpfrun_result {
+	enum bpfrun_hook hook;
 	int verdict;   /* enum bpfrun_verdict */
 	uint32_t mark; /* of the skb: SHUNT_MARK on packets that go round to a pod */
 	struct bpfrun_frame out;
-	struct bpfrun_frame clone[BPFRUN_CLONES]; /* to a pod, in order */
+	struct bpfrun_frame clone[BPFRUN_CLONES]; /* into the device's ingress: to a pod, in order */
 	size_t clones;
+	struct bpfrun_frame copy[BPFRUN_COPIES]; /* out of the device: to the client */
+	size_t copies;
 };
 
 struct bpfrun {

@@ -189,6 +189,8 @@ void dialog_towards(struct dialog *d, int number, uint16_t port)
 
 static struct pkt client_packet(struct dialog *d, uint8_t flags)
 {
+	if (flags & ACK)
+		d->acked = d->received;
 	return (struct pkt){
 		.saddr = d->client, .daddr = d->frontend, .sport = d->cport, .dport = d->fport, .flags = flags, .seq = d->next, .ack = d->received,
 		.window = 512, .tstamp = d->tstamp, .tsval = ++d->tsval, .tsecr = d->tsecr,
@@ -200,10 +202,12 @@ void dialog_fail(const struct dialog *d, const char *what)
 	const struct pkt *p = &d->r.out.pkt;
 	char from[ADDR_TEXT_MAX], to[ADDR_TEXT_MAX];
 
-	fail_msg("%s%s%s: verdict %d, mark %x, %zu clones; %s %u > %s %u flags %x seq %x ack %x window %u len %zu tsval %x tsecr %x; due: C %x S %x ts %x%s%s",
-		 d->sentence ? d->sentence : "", d->sentence ? ": " : "", what, d->r.verdict, d->r.mark,
-		 d->r.clones, addr_text(&p->saddr, from), p->sport, addr_text(&p->daddr, to), p->dport, p->flags, p->seq, p->ack, p->window, p->len, p->tsval, p->tsecr, d->next, d->received, d->tsval,
-		 d->r.out.why ? "; " : "", d->r.out.why ? d->r.out.why : "");
+	print_error("%s%s%s: verdict %d, mark %x, %zu clones, %zu copies\n", d->sentence ? d->sentence : "", d->sentence ? ": " : "", what,
+		    d->r.verdict, d->r.mark, d->r.clones, d->r.copies);
+	print_error("%s %u > %s %u, MACs %s client, flags %x seq %x ack %x window %u len %zu tsval %x tsecr %x%s%s\n", addr_text(&p->saddr, from), p->sport,
+		    addr_text(&p->daddr, to), p->dport, p->to_client ? "to" : "from", p->flags, p->seq, p->ack, p->window, p->len, p->tsval, p->tsecr,
+		    d->r.out.why ? "; " : "", d->r.out.why ? d->r.out.why : "");
+	fail_msg("due: C %x, of it waiting %zu, S %x, client's clock %x", d->next, d->waiting, d->received, d->tsval);
 }
 
 static bool goes(const struct pkt *p, const struct shunt_addr *from, uint16_t sport, const struct shunt_addr *to, uint16_t dport)
@@ -211,15 +215,24 @@ static bool goes(const struct pkt *p, const struct shunt_addr *from, uint16_t sp
 	return !memcmp(&p->saddr, from, sizeof(*from)) && !memcmp(&p->daddr, to, sizeof(*to)) && p->sport == sport && p->dport == dport;
 }
 
-/* The packet at hand is right, has this verdict and is for the client. */
-static void expect_for_client(struct dialog *d, int verdict, const char *what)
+/* The frame is right and for the client. */
+static void expect_frame_for_client(struct dialog *d, const struct bpfrun_frame *frame, const char *what)
 {
-	if (d->r.verdict != verdict || d->r.mark || d->r.out.why || !goes(&d->r.out.pkt, &d->frontend, d->fport, &d->client, d->cport))
-		dialog_fail(d, what);
-	if (d->r.out.pkt.tstamp != d->tstamp || (d->tstamp && (int32_t)(d->r.out.pkt.tsval - d->tsecr) < 0))
+	const struct pkt *p = &frame->pkt;
+
+	if (frame->why || !p->to_client || !goes(p, &d->frontend, d->fport, &d->client, d->cport) || p->tstamp != d->tstamp ||
+	    (d->tstamp && (int32_t)(p->tsval - d->tsecr) < 0))
 		dialog_fail(d, what);
 	if (d->tstamp)
-		d->tsecr = d->r.out.pkt.tsval;
+		d->tsecr = p->tsval;
+}
+
+/* The same for the packet at hand, with its verdict. */
+static void expect_for_client(struct dialog *d, int verdict, const char *what)
+{
+	if (d->r.verdict != verdict || d->r.mark || d->r.copies)
+		dialog_fail(d, what);
+	expect_frame_for_client(d, &d->r.out, what);
 }
 
 void dialog_syn(struct dialog *d)
@@ -281,6 +294,7 @@ void dialog_expect_ack(struct dialog *d)
 {
 	const struct pkt *p = &d->r.out.pkt;
 
+	d->waiting = 0;
 	expect_for_client(d, V_REDIRECT, "no ACK");
 	if (p->flags != ACK || p->seq != d->received || p->ack != d->next || p->len || (d->tstamp && p->tsecr != d->tsval))
 		dialog_fail(d, "not the ACK of what the client sent");
@@ -290,7 +304,7 @@ void dialog_expect_leg(struct dialog *d, struct dialog_pod *pod, uint32_t start)
 {
 	const struct pkt *p = &d->r.out.pkt;
 
-	if (d->r.verdict != V_PASS || d->r.out.why || !goes(p, &d->client, p->sport, &pod->addr, pod->port))
+	if (d->r.verdict != V_PASS || d->r.out.why || p->to_client || !goes(p, &d->client, p->sport, &pod->addr, pod->port))
 		dialog_fail(d, "no SYN to the pod");
 	if (p->flags != SYN || p->seq != start - 1 || p->len || p->tstamp != d->tstamp ||
 	    (d->tstamp && p->tsval != d->tsval) || p->sack_ok != (d->sack && d->tstamp) ||
@@ -324,19 +338,33 @@ static void expect_held(struct dialog *d, struct dialog_pod *pod, const struct b
 {
 	const struct pkt *p = &frame->pkt;
 
-	if (frame->why || !goes(p, &d->client, pod->lport, &pod->addr, pod->port) || p->seq != pod->received || p->ack != pod->sent || !p->len ||
+	if (frame->why || p->to_client || !goes(p, &d->client, pod->lport, &pod->addr, pod->port) || p->seq != pod->received || p->ack != pod->sent || !p->len ||
 	    p->len > left || memcmp(p->payload, bytes, p->len) || !(p->flags & ACK) || p->flags & (SYN | FIN | RST) ||
 	    (d->tstamp && (p->tsval != d->tsval || p->tsecr != pod->tsval)))
 		fail_msg("not the held bytes: %s seq %x (due %x) ack %x (due %x) len %zu of %zu", frame->why ? frame->why : "", p->seq, pod->received,
 			 p->ack, pod->sent, p->len, left);
 	pod->received += p->len;
 	pod->tsecr = p->tsval;
+	d->waiting -= d->waiting < p->len ? d->waiting : p->len;
+}
+
+/* Held bytes for the pod, all of them: clones and the packet at hand. */
+static void expect_all_held(struct dialog *d, struct dialog_pod *pod, const char *bytes, size_t len)
+{
+	uint32_t first = pod->received;
+
+	for (size_t i = 0; i < d->r.clones; i++)
+		expect_held(d, pod, &d->r.clone[i], bytes + (pod->received - first), len - (pod->received - first));
+	if (d->r.hook == FROM_CLIENT && d->r.verdict == V_PASS ? d->r.mark : d->r.verdict != V_REDIRECT || d->r.mark != SHUNT_MARK)
+		dialog_fail(d, "the held bytes do not go to the pod");
+	expect_held(d, pod, &d->r.out, bytes + (pod->received - first), len - (pod->received - first));
+	if (pod->received - first != len)
+		fail_msg("the pod got %u of %zu held bytes", pod->received - first, len);
 }
 
 void dialog_pod_accepts(struct dialog *d, struct dialog_pod *pod, const char *bytes, size_t len)
 {
 	struct pkt pkt = pod_packet(d, pod, SYN | ACK);
-	uint32_t first = pod->received;
 
 	pkt.mss = 1460;
 	pkt.sack_ok = d->sack && d->tstamp;
@@ -344,29 +372,74 @@ void dialog_pod_accepts(struct dialog *d, struct dialog_pod *pod, const char *by
 	pkt.window = 65160;
 	bpfrun_packet(d->run, TO_CLIENT, &pkt, &d->r);
 	pod->sent = pod->iss + 1;
-	for (size_t i = 0; i < d->r.clones; i++)
-		expect_held(d, pod, &d->r.clone[i], bytes + (pod->received - first), len - (pod->received - first));
-	if (d->r.verdict != V_REDIRECT || d->r.mark != SHUNT_MARK)
-		dialog_fail(d, "the held bytes do not go to the pod");
-	expect_held(d, pod, &d->r.out, bytes + (pod->received - first), len - (pod->received - first));
-	if (pod->received - first != len)
-		fail_msg("the pod got %u of %zu held bytes", pod->received - first, len);
+	if (d->r.copies)
+		dialog_fail(d, "something went to the client");
+	expect_all_held(d, pod, bytes, len);
 }
 
-void dialog_pod_sends(struct dialog *d, struct dialog_pod *pod, const char *bytes, size_t len)
+/* Runs a segment of the pod. */
+static struct pkt pod_segment(struct dialog *d, struct dialog_pod *pod, const char *bytes, size_t len)
 {
 	struct pkt pkt = pod_packet(d, pod, ACK | (len ? PSH : 0));
-	const struct pkt *p = &d->r.out.pkt;
 
 	pkt.payload = bytes;
 	pkt.len = len;
 	bpfrun_packet(d->run, TO_CLIENT, &pkt, &d->r);
-	expect_for_client(d, V_PASS, "the pod's segment does not reach the client");
-	if (p->flags != pkt.flags || p->seq != d->received || p->ack != d->next || p->len != len || (len && memcmp(p->payload, bytes, len)) ||
-	    (d->tstamp && p->tsecr != pkt.tsecr))
-		dialog_fail(d, "not the pod's segment in the client's numbers");
 	pod->sent += len;
-	d->received += len;
+	return pkt;
+}
+
+/* The frame has that segment in the client's numbers. */
+static void expect_segment(struct dialog *d, const struct bpfrun_frame *frame, const struct pkt *of_pod)
+{
+	const struct pkt *p = &frame->pkt;
+
+	if (p->flags != of_pod->flags || p->seq != d->received || p->ack != d->next - d->waiting || p->len != of_pod->len ||
+	    (p->len && memcmp(p->payload, of_pod->payload, p->len)) || (d->tstamp && p->tsecr != of_pod->tsecr))
+		dialog_fail(d, "not the pod's segment in the client's numbers");
+	d->received += p->len;
+}
+
+void dialog_pod_sends(struct dialog *d, struct dialog_pod *pod, const char *bytes, size_t len)
+{
+	struct pkt pkt = pod_segment(d, pod, bytes, len);
+
+	expect_for_client(d, V_PASS, "the pod's segment does not reach the client");
+	expect_segment(d, &d->r.out, &pkt);
+}
+
+void dialog_pod_completes(struct dialog *d, struct dialog_pod *pod, const char *text)
+{
+	struct pkt pkt = pod_segment(d, pod, text, strlen(text));
+
+	if (d->r.copies != 1)
+		dialog_fail(d, "no copy of the answer for the client");
+	expect_frame_for_client(d, &d->r.copy[0], "the copy is not for the client");
+	expect_segment(d, &d->r.copy[0], &pkt);
+}
+
+void dialog_waits(struct dialog *d, const char *text)
+{
+	dialog_says(d, text);
+	d->waiting += strlen(text);
+	if (d->r.verdict != V_DROP || d->r.clones || d->r.copies)
+		dialog_fail(d, "a request that must wait went somewhere");
+}
+
+void dialog_expect_released(struct dialog *d, struct dialog_pod *pod, const char *text)
+{
+	expect_all_held(d, pod, text, strlen(text));
+}
+
+void dialog_expect_probe(struct dialog *d)
+{
+	const struct pkt *p = &d->r.out.pkt;
+
+	if (d->r.verdict != V_PASS || d->r.mark || d->r.clones)
+		dialog_fail(d, "no probe");
+	expect_frame_for_client(d, &d->r.out, "the probe is not for the client");
+	if (p->flags != ACK || p->len != 1 || p->seq != d->acked - 1 || p->ack != d->next - d->waiting || (d->tstamp && p->tsecr != d->tsval))
+		dialog_fail(d, "not a byte that the client has acknowledged");
 }
 
 void dialog_pod_says(struct dialog *d, struct dialog_pod *pod, const char *text)
@@ -378,7 +451,7 @@ void dialog_expect_at_pod(struct dialog *d, struct dialog_pod *pod, const char *
 {
 	const struct pkt *p = &d->r.out.pkt;
 
-	if (d->r.verdict != V_PASS || d->r.out.why || !goes(p, &d->client, pod->lport, &pod->addr, pod->port))
+	if (d->r.verdict != V_PASS || d->r.out.why || p->to_client || !goes(p, &d->client, pod->lport, &pod->addr, pod->port))
 		dialog_fail(d, "the client's segment does not reach the pod");
 	if (p->seq != pod->received || p->ack != pod->sent || p->len != len || (len && memcmp(p->payload, bytes, len)) || p->tstamp != d->tstamp ||
 	    (d->tstamp && (p->tsval != d->tsval || (int32_t)(p->tsecr - pod->tsval) > ECHO_AHEAD)))

@@ -36,7 +36,9 @@ struct dialog {
 	uint32_t isn;      /* of the client */
 	uint32_t next;     /* C: next byte the client sends */
 	uint32_t cookie;   /* our ISN */
+	size_t waiting;    /* bytes of it that are held and not acknowledged: pipelined requests */
 	uint32_t received; /* S: next byte the client expects */
+	uint32_t acked;    /* S: what it has acknowledged */
 	uint32_t tsval, tsecr;
 	struct bpfrun_result r;
 };
@@ -83,6 +85,21 @@ void dialog_pod_flags(struct dialog *d, struct dialog_pod *pod, uint8_t flags);
 
 /* The packet at hand is the client's segment, translated, with these bytes. */
 void dialog_expect_at_pod(struct dialog *d, struct dialog_pod *pod, const char *bytes, size_t len);
+
+/* Pipelined bytes of the client: they are held, and nobody hears of them. */
+void dialog_waits(struct dialog *d, const char *text);
+
+/*
+ * The pod's segment that completes an answer for which a request waits: checks that a copy of it reaches the client. The packet at hand is then either
+ * the next request (dialog_expect_released) or a probe (dialog_expect_probe).
+ */
+void dialog_pod_completes(struct dialog *d, struct dialog_pod *pod, const char *text);
+
+/* The packet at hand goes round to the pod with these bytes, which waited. */
+void dialog_expect_released(struct dialog *d, struct dialog_pod *pod, const char *text);
+
+/* The packet at hand makes the client acknowledge: a byte that it has acknowledged before. */
+void dialog_expect_probe(struct dialog *d);
 
 /* The packet at hand is a bare ACK of all that the client sent, for the client. */
 void dialog_expect_ack(struct dialog *d);

@@ -17,6 +17,8 @@
 
 #define TTL 64
 
+static const uint8_t host_mac[ETH_ALEN] = { 2, 0x73, 0x68, 0, 0, 1 }, client_mac[ETH_ALEN] = { 2, 0x73, 0x68, 0, 0, 2 };
+
 uint32_t pkt_sum(const void *bytes, size_t len, uint32_t sum)
 {
 	const uint8_t *b = bytes;
@@ -155,7 +157,6 @@ static void put_ip(const struct pkt *pkt, uint8_t *at, size_t len)
 
 size_t pkt_build(const struct pkt *pkt, uint8_t frame[PKT_MAX])
 {
-	static const uint8_t macs[12] = { 2, 0x73, 0x68, 0, 0, 1, 2, 0x73, 0x68, 0, 0, 2 };
 	bool v4 = addr_is_v4(&pkt->saddr), no_pseudo = v4 && pkt->kind == PKT_PING;
 	size_t l4 = sizeof(struct ethhdr) + (v4 ? sizeof(struct iphdr) : sizeof(struct ip6_hdr)), header;
 	size_t check = pkt->kind == PKT_TCP ? 16 : pkt->kind == PKT_UDP ? 6 : 2;
@@ -163,7 +164,8 @@ size_t pkt_build(const struct pkt *pkt, uint8_t frame[PKT_MAX])
 
 	if (l4 + 60 + pkt->len > PKT_MAX || addr_is_v4(&pkt->daddr) != v4 || pkt->sacks > PKT_SACK_MAX)
 		abort();
-	memcpy(frame, macs, sizeof(macs));
+	memcpy(frame, pkt->to_client ? client_mac : host_mac, ETH_ALEN);
+	memcpy(frame + ETH_ALEN, pkt->to_client ? host_mac : client_mac, ETH_ALEN);
 	put16(frame + 12, v4 ? ETH_P_IP : ETH_P_IPV6);
 	header = pkt->kind == PKT_TCP ? put_tcp(pkt, frame + l4) : pkt->kind == PKT_UDP ? put_udp(pkt, frame + l4) : put_ping(pkt, frame + l4);
 	if (pkt->len)
@@ -291,6 +293,14 @@ static int parse_ip(const uint8_t *at, size_t len, uint16_t type, struct pkt *p,
 	return 0;
 }
 
+static int parse_macs(const uint8_t *frame, struct pkt *p, const char **ret_why)
+{
+	p->to_client = !memcmp(frame, client_mac, ETH_ALEN);
+	if (memcmp(frame, p->to_client ? client_mac : host_mac, ETH_ALEN) || memcmp(frame + ETH_ALEN, p->to_client ? host_mac : client_mac, ETH_ALEN))
+		return bad(-EPROTO, "MACs that are not the client's and the host's", ret_why);
+	return 0;
+}
+
 int pkt_parse(const uint8_t *frame, size_t len, struct pkt *ret_pkt, const char **ret_why)
 {
 	struct pkt p = {};
@@ -301,6 +311,9 @@ int pkt_parse(const uint8_t *frame, size_t len, struct pkt *ret_pkt, const char 
 
 	if (len < sizeof(struct ethhdr))
 		return bad(-EPROTO, "cut within the Ethernet header", ret_why);
+	r = parse_macs(frame, &p, ret_why);
+	if (r)
+		return r;
 	r = parse_ip(frame + sizeof(struct ethhdr), len - sizeof(struct ethhdr), frame[12] << 8 | frame[13], &p, &protocol, &l4, &l4_len, ret_why);
 	if (r)
 		return r;

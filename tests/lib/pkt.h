@@ -24,6 +24,7 @@ struct pkt {
 	struct shunt_addr saddr, daddr;
 	uint16_t sport, dport; /* host order, as all numbers here */
 	enum pkt_kind kind;
+	bool to_client;        /* which way the MACs point: from the client's to the host's, or back */
 	uint8_t flags;         /* enum pkt_flags */
 	uint32_t seq, ack;
 	uint16_t window;
