@@ -14,6 +14,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -342,6 +343,44 @@ size_t bpfrun_holds(struct bpfrun *run)
 {
 	(void)run;
 	return holds(false);
+}
+
+/* The clock of the programs. */
+static uint64_t ago(unsigned int seconds)
+{
+	struct timespec now;
+
+	assert_int_equal(clock_gettime(CLOCK_MONOTONIC_COARSE, &now), 0);
+	return (now.tv_sec - (uint64_t)seconds) * 1000000000 + now.tv_nsec;
+}
+
+void bpfrun_take_holds(struct bpfrun *run, unsigned int seconds)
+{
+	_cleanup_close_ int fd = map_fd("shunt_hold");
+	struct shunt_hold hold = { .owner = ~0ull, .since = ago(seconds) };
+
+	(void)run;
+	for (uint32_t i = 0; i < SHUNT_HOLDS; i++)
+		assert_int_equal(bpf_map_update_elem(fd, &i, &hold, BPF_ANY), 0);
+}
+
+void bpfrun_free_holds(struct bpfrun *run)
+{
+	(void)run;
+	holds(true);
+}
+
+void bpfrun_silence(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
+		    unsigned int seconds)
+{
+	struct shunt_flow_key key = { .client = *client, .frontend = *frontend, .cport = htons(cport), .fport = htons(fport) };
+	_cleanup_close_ int fd = map_fd("shunt_flow");
+	struct shunt_flow flow;
+
+	(void)run;
+	assert_int_equal(bpf_map_lookup_elem(fd, &key, &flow), 0);
+	flow.seen = ago(seconds);
+	assert_int_equal(bpf_map_update_elem(fd, &key, &flow, BPF_EXIST), 0);
 }
 
 bool bpfrun_flow(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,

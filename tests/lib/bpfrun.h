@@ -90,7 +90,15 @@ size_t bpfrun_legs(struct bpfrun *run);
 bool bpfrun_flow(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
 		 struct shunt_flow *ret_flow);
 
+/* Makes a flow, which is there, have been silent for so long. */
+void bpfrun_silence(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
+		    unsigned int seconds);
+
 /* Hold buffers in use. */
 size_t bpfrun_holds(struct bpfrun *run);
+
+/* Lets others have all hold buffers, since so many seconds; or gives all back. */
+void bpfrun_take_holds(struct bpfrun *run, unsigned int seconds);
+void bpfrun_free_holds(struct bpfrun *run);
 
 #endif

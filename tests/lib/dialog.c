@@ -431,6 +431,16 @@ void dialog_expect_released(struct dialog *d, struct dialog_pod *pod, const char
 	expect_all_held(d, pod, text, strlen(text));
 }
 
+void dialog_expect_told(const struct dialog *d, const struct bpfrun_frame *frame, const struct dialog_pod *pod, uint8_t flags)
+{
+	const struct pkt *p = &frame->pkt;
+
+	if (frame->why || p->to_client || !goes(p, &d->client, pod->lport, &pod->addr, pod->port) || p->flags != flags || p->seq != pod->received ||
+	    p->ack != pod->sent || p->len)
+		fail_msg("not told: %s flags %x seq %x (due %x) ack %x (due %x)", frame->why ? frame->why : "", p->flags, p->seq, pod->received, p->ack,
+			 pod->sent);
+}
+
 void dialog_expect_probe(struct dialog *d)
 {
 	const struct pkt *p = &d->r.out.pkt;

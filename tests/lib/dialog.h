@@ -51,7 +51,7 @@ enum dialog_version { DIALOG_V1, DIALOG_V2 };
 /* A client of a family, before its SYN, towards the request frontend; fields may be changed before dialog_syn(). */
 struct dialog dialog_of(struct bpfrun *run, enum shunt_family family);
 
-/* The pod of a version, in the dialog's family. */
+/* The pod of a version of dialog_tables(), in the dialog's family. */
 struct dialog_pod dialog_pod(const struct dialog *d, enum dialog_version version);
 
 /* A frontend by number: 10.96.0.<number> or fd00:96::<number>. */
@@ -97,6 +97,9 @@ void dialog_pod_completes(struct dialog *d, struct dialog_pod *pod, const char *
 
 /* The packet at hand goes round to the pod with these bytes, which waited. */
 void dialog_expect_released(struct dialog *d, struct dialog_pod *pod, const char *text);
+
+/* The frame tells a pod with a bare packet that the client has all of its answer. */
+void dialog_expect_told(const struct dialog *d, const struct bpfrun_frame *frame, const struct dialog_pod *pod, uint8_t flags);
 
 /* The packet at hand makes the client acknowledge: a byte that it has acknowledged before. */
 void dialog_expect_probe(struct dialog *d);
