@@ -93,6 +93,8 @@ static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, s
 	flow->window = w->p.window;
 	if (flow->hold || (seq_after(end, flow->request_end) && w->p.len && !(flow->flags & SHUNT_F_PINNED))) {
 		verdict = client_turn(skb, w, flow);
+		if (verdict == HELD)
+			return request_or_probe(skb, w, flow);
 		if (verdict != GO_ON)
 			return verdict;
 	}
@@ -116,10 +118,10 @@ static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, s
 static __always_inline int client_locked(struct __sk_buff *skb, struct work *w)
 {
 	struct shunt_flow *flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+	int verdict;
 
 	if (unlikely(!flow || (flow->flags & SHUNT_F_PENDING && w->p.seq == flow->pending_isn + 1 && w->p.seq != flow->isn + 1))) {
-		int verdict = flow_begin(skb, w);
-
+		verdict = flow_begin(skb, w);
 		if (verdict != GO_ON)
 			return verdict;
 		flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
@@ -129,7 +131,8 @@ static __always_inline int client_locked(struct __sk_buff *skb, struct work *w)
 	flow->seen = bpf_ktime_get_coarse_ns();
 	if (likely(flow->state == SHUNT_FLOW_BOUND))
 		return client_bound(skb, w, flow);
-	return client_waiting(skb, w, flow);
+	verdict = client_waiting(skb, w, flow);
+	return verdict == HELD ? request_or_probe(skb, w, flow) : verdict;
 }
 
 /* No flow has this packet. */
@@ -157,6 +160,7 @@ int shunt_from_client(struct __sk_buff *skb)
 		return PASS;
 	w->at_ingress = 1;
 	w->aimed_at_pod = 1;
+	w->attempt = 0;
 	key_from_client(w);
 	known = bpf_map_lookup_elem(&shunt_flow, &w->key) != NULL;
 	if (!known) {
@@ -207,7 +211,7 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 {
 	__u32 end = w->p.seq + w->p.len + (w->p.flags & TCP_FIN ? 1 : 0), ack = w->p.ack + leg->cdelta;
 	bool last, was_busy = flow->answer != SHUNT_ANSWER_IDLE;
-	__u64 now;
+	__u64 now = 0;
 	int verdict;
 
 	if (seq_after(ack, leg->acked))
@@ -236,8 +240,15 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 	verdict = translate(skb, w, flow, leg, false);
 	if (unlikely(last))
 		flow_end(w, flow);
-	else if (unlikely(was_busy && flow->answer == SHUNT_ANSWER_IDLE && hold_waiting(flow) && verdict == PASS && !(w->p.flags & TCP_FIN)))
-		return request_waited(skb, w, flow);
+	else if (unlikely(was_busy && flow->answer == SHUNT_ANSWER_IDLE && hold_waiting(flow) && verdict == PASS && !(w->p.flags & TCP_FIN))) {
+		/*
+		 * The packet completes an answer, and requests wait behind it. It goes to the client as a copy, and the skb brings the next request to its
+		 * pod; else that would wait for the client's delayed ACK.
+		 */
+		send_copy_to_client(skb);
+		flow->started = now;
+		return request_or_probe(skb, w, flow);
+	}
 	return verdict;
 }
 
@@ -253,24 +264,21 @@ int shunt_to_client(struct __sk_buff *skb)
 
 	if (!w)
 		return PASS;
-	{
-		/* A packet that we send to a client from the other program comes by here while that one works: nothing of `w` may change for it. */
-		struct packet p;
-
-		if (!packet_parse(skb, &p))
-			return PASS;
-		struct shunt_leg_key key = { .client = p.daddr, .pod = p.saddr, .lport = p.dport, .pport = p.sport };
-
-		owner = bpf_map_lookup_elem(&shunt_leg, &key);
-		if (!owner && !direct_moved)
-			return PASS;
-		w->p = p;
-		w->leg_key = key;
-	}
+	/* A packet that we send to a client from the other program comes by here while that one works: nothing but `peek` may change for it. */
+	if (!packet_parse(skb, &w->peek.p))
+		return PASS;
+	w->peek.key.client = w->peek.p.daddr;
+	w->peek.key.pod = w->peek.p.saddr;
+	w->peek.key.lport = w->peek.p.dport;
+	w->peek.key.pport = w->peek.p.sport;
+	owner = bpf_map_lookup_elem(&shunt_leg, &w->peek.key);
+	if (!owner)
+		return likely(!direct_moved) ? PASS : direct_to_client(skb, w);
+	w->p = w->peek.p;
+	w->leg_key = w->peek.key;
 	w->at_ingress = 0;
 	w->aimed_at_pod = 0;
-	if (!owner)
-		return direct_to_client(skb, w);
+	w->attempt = 0;
 	w->key.client = w->p.daddr;
 	w->key.frontend = owner->frontend;
 	w->key.cport = owner->cport;
@@ -358,6 +366,7 @@ int shunt_explain(struct __sk_buff *skb)
 
 	if (!w || !packet_parse(skb, &w->p))
 		return DROP;
+	w->attempt = 0;
 	key_from_client(w);
 	choice_clear(w);
 	w->choice.refused = SHUNT_R_NO_TABLE + 1;

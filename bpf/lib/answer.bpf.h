@@ -3,21 +3,21 @@
  * Following the answer, to know when it is complete: only then may the next request go to another version, and only then is its time taken.
  *
  *     IDLE ──request──▶ HEAD ──Content-Length──▶ BODY ──answer_end goes by──▶ IDLE
- *                        ▲ │──chunked──▶ CHUNK ◀─▶ EXTENSION        ▲
- *                        └─┘ 1xx          └──last chunk──▶ TRAILER ─┘
+ *                        ▲ │──chunked──▶ CHUNK ─▶ EXTENSION ─▶ CHUNK_END ─▶ CHUNK ...
+ *                        └─┘ 1xx          └──last chunk──▶ TRAILER ──▶ BODY
  *                          └─▶ CLOSE (until the connection ends; pinned)
  *
- * Only the head, the sizes of chunks and the trailer are read; answer_next says where the next such byte is, and packets that are all body pass without
- * a look. A packet that comes before its turn passes unread, and the missing one will be sent again and read then. In a chunked answer that would be too
- * late for the sizes behind it, so there a packet from beyond answer_next is dropped until what is missing has come.
+ * Only the head, the lines around chunks and the trailer are read; answer_next says where the next such byte is, and packets that are all body pass
+ * without a look, in any order. A packet from beyond a byte that must be read is dropped until what is missing has come: what went by unread could not
+ * be caught up with, and the next request on the connection would go wrong.
  */
 #ifndef SHUNT_ANSWER_BPF_H
 #define SHUNT_ANSWER_BPF_H
 
 #include "lib/hold.bpf.h"
 
-#define ANSWER_PEEK 1024 /* bytes of payload that are looked at first; heads are rarely longer */
 #define ANSWER_INTERIM 3 /* 1xx heads in one packet */
+#define CHUNK_HAS_DIGIT 0x80000000u
 #define ANSWER_CHUNK_BYTES 16384 /* of size lines in one packet */
 
 /* The flow stays on its leg from here on. */
@@ -87,28 +87,37 @@ static __always_inline bool chunk_digit(struct shunt_flow *flow, __u8 c)
 
 	if (digit > 9)
 		digit = (c | 0x20) - 'a' + 10;
-	if (digit > 15 || ((c | 0x20) < 'a' && c > '9') || flow->answer_chunk >> 27)
+	if (digit > 15 || ((c | 0x20) < 'a' && c > '9') || (flow->answer_chunk & ~CHUNK_HAS_DIGIT) >> 26)
 		return false;
-	flow->answer_chunk = flow->answer_chunk << 4 | digit;
+	flow->answer_chunk = CHUNK_HAS_DIGIT | flow->answer_chunk << 4 | digit;
 	return true;
 }
 
-/* A byte of a size line (RFC 9112 section 7.1). false: it cannot be one. */
-static __always_inline bool chunk_size_byte(struct shunt_flow *flow, __u8 c)
+/* The end of a size line: what is to be read next lies behind the data. */
+static __always_inline bool chunk_begins(struct shunt_flow *flow)
 {
-	if (c == '\n') {
-		if (flow->answer_chunk) {
-			flow->answer_next += flow->answer_chunk + 2; /* the data and its CRLF */
+	__u32 size = flow->answer_chunk & ~CHUNK_HAS_DIGIT;
+	bool valid = flow->answer_chunk & CHUNK_HAS_DIGIT;
+
+	flow->answer_next += size;
+	flow->answer = size ? SHUNT_ANSWER_CHUNK_END : SHUNT_ANSWER_TRAILER;
+	flow->answer_chunk = 0;
+	return valid;
+}
+
+/* A byte of a size line, or behind a chunk's data (RFC 9112 section 7.1). false: it cannot be one. */
+static __always_inline bool chunk_byte(struct shunt_flow *flow, __u8 c)
+{
+	if (flow->answer == SHUNT_ANSWER_CHUNK_END) {
+		if (c == '\n')
 			flow->answer = SHUNT_ANSWER_CHUNK;
-		} else {
-			flow->answer = SHUNT_ANSWER_TRAILER;
-		}
-		flow->answer_chunk = 0;
-		return true;
+		return c == '\n' || c == '\r';
 	}
-	if (flow->answer == SHUNT_ANSWER_EXTENSION || c == '\r')
+	if (c == '\n')
+		return chunk_begins(flow);
+	if (flow->answer == SHUNT_ANSWER_EXTENSION)
 		return true;
-	if (c == ';' || c == ' ' || c == '\t') {
+	if (c == '\r' || c == ';' || c == ' ' || c == '\t') {
 		flow->answer = SHUNT_ANSWER_EXTENSION;
 		return true;
 	}
@@ -143,7 +152,7 @@ static long chunk_step(__u32 i, struct chunk_walk *walk)
 	flow->answer_next++;
 	if (flow->answer == SHUNT_ANSWER_TRAILER)
 		trailer_byte(flow, c);
-	else if (!chunk_size_byte(flow, c))
+	else if (!chunk_byte(flow, c))
 		walk->lost = 1;
 	return walk->lost ? 1 : 0;
 }
@@ -222,41 +231,44 @@ __noinline int answer_piece(struct __sk_buff *skb, struct work *w, struct shunt_
 	return 0;
 }
 
-/* Reads the answer's head in this packet, whose payload begins at `start` (S). */
+/* Reads one head, or a piece of it, `skip` bytes into the payload, which begins at `start` (S). */
 __noinline int answer_read(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start)
 {
+	__u32 skip, len;
+	int verdict;
+
 	if (!w || !flow)
 		return 0;
-	for (int i = 0; i < ANSWER_INTERIM; i++) {
-		__u32 skip = flow->answer_next - start, len;
-		int verdict;
-
-		if (flow->answer != SHUNT_ANSWER_HEAD || skip >= w->p.len)
-			return 0;
-		if (flow->hold_answer)
-			return answer_piece(skb, w, flow, skip);
-		len = answer_load(skb, w, skip, ANSWER_PEEK);
+	skip = flow->answer_next - start;
+	if (flow->hold_answer)
+		return answer_piece(skb, w, flow, skip);
+	if (w->p.len <= HTTP_HEAD_MAX) {
+		verdict = http_scan_response(&w->buf, skip, w->p.len - skip, &w->response);
+	} else { /* a merged packet, of which only the head's part is loaded */
+		len = answer_load(skb, w, skip, HTTP_HEAD_MAX);
 		verdict = http_scan_response(&w->buf, 0, len, &w->response);
-		if (verdict == HTTP_PARTIAL && len < w->p.len - skip) {
-			len = answer_load(skb, w, skip, HTTP_HEAD_MAX);
-			verdict = http_scan_response(&w->buf, 0, len, &w->response);
-			if (verdict == HTTP_PARTIAL && len < w->p.len - skip)
-				verdict = HTTP_BAD;
-		}
-		if (verdict == HTTP_PARTIAL)
-			return answer_piece(skb, w, flow, skip);
-		if (verdict != HTTP_COMPLETE) {
-			answer_lost(flow);
-			return 0;
-		}
-		answer_head(w, flow, start + skip);
+		if (verdict == HTTP_PARTIAL && len < w->p.len - skip)
+			verdict = HTTP_BAD;
 	}
+	if (verdict == HTTP_PARTIAL)
+		return answer_piece(skb, w, flow, skip);
+	if (verdict == HTTP_COMPLETE)
+		answer_head(w, flow, start + skip);
+	else
+		answer_lost(flow);
 	return 0;
 }
 
-static __always_inline bool answer_chunked(const struct shunt_flow *flow)
+/* Something of the answer is still to be read, at answer_next. */
+static __always_inline bool answer_reads(const struct shunt_flow *flow)
 {
-	return flow->answer >= SHUNT_ANSWER_CHUNK;
+	return flow->answer == SHUNT_ANSWER_HEAD || flow->answer >= SHUNT_ANSWER_CHUNK;
+}
+
+/* All that the pod has sent is acknowledged, and of what we had to read some went by unread. */
+static __always_inline bool answer_out_of_step(const struct work *w, const struct shunt_flow *flow)
+{
+	return answer_reads(flow) && w->p.ack == flow->snext && seq_before(flow->answer_next, flow->snext);
 }
 
 /*
@@ -268,14 +280,17 @@ static __always_inline int answer_follow(struct __sk_buff *skb, struct work *w, 
 
 	if (flow->flags & SHUNT_F_WAITING)
 		answer_first_byte(flow, now);
-	if (flow->answer == SHUNT_ANSWER_HEAD && !seq_after(start, flow->answer_next) && seq_after(end, flow->answer_next))
-		answer_read(skb, w, flow, start);
-	if (unlikely(answer_chunked(flow)) && seq_after(end, flow->answer_next)) {
+	if (answer_reads(flow) && seq_after(end, flow->answer_next)) {
 		if (seq_after(start, flow->answer_next)) {
 			reason_count(SHUNT_R_ANSWER_AHEAD);
 			return DROP;
 		}
-		answer_chunks(skb, w, flow, start);
+		if (!payload_load(skb, w)) /* the client will not take it either */
+			return PASS;
+		for (int i = 0; i < ANSWER_INTERIM && flow->answer == SHUNT_ANSWER_HEAD && seq_after(end, flow->answer_next); i++)
+			answer_read(skb, w, flow, start);
+		if (unlikely(flow->answer >= SHUNT_ANSWER_CHUNK) && seq_after(end, flow->answer_next))
+			answer_chunks(skb, w, flow, start);
 	}
 	if (flow->answer != SHUNT_ANSWER_BODY)
 		return PASS;

@@ -31,6 +31,7 @@ enum verdict {
 	REDIRECT = 7,  /* TC_ACT_REDIRECT */
 	GO_ON = -1000,   /* between functions only: this part has nothing to say, take the next step */
 	NOT_YET = -1001, /* likewise: the client must acknowledge the answer first */
+	HELD = -1002,    /* likewise: a request, or a part of one, is in the hold; see to it (request_held). Returned, not called: stack is scarce */
 };
 
 #define ETH_P_IP 0x0800
@@ -136,6 +137,10 @@ struct cookie_headers {
 };
 
 struct work {
+	struct {
+		struct packet p;
+		struct shunt_leg_key key;
+	} peek; /* a packet at egress, until it is known to be ours */
 	struct packet p;
 	struct shunt_flow_key key;
 	struct shunt_leg_key leg_key;
@@ -145,6 +150,10 @@ struct work {
 	__u32 leg;     /* of a packet from a pod */
 	__u32 at_ingress;   /* 1: PASS leads into the host, to the pods; 0: at egress, to the client */
 	__u32 aimed_at_pod; /* which way the MACs of the packet at hand point */
+	__u32 attempt;      /* pods of the chosen version that were tried already */
+	__u32 same_version; /* attempt > 0: only its own pods will do */
+	struct shunt_addr avoid; /* attempt > 0: the last of them */
+	__be16 avoid_port;
 	struct choice choice;
 	struct forge forge;
 	struct tcp_options options;

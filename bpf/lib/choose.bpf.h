@@ -12,6 +12,9 @@
 #include "lib/count.bpf.h"
 #include "lib/packet.bpf.h"
 
+#define POD_PROBES 32 /* slots looked at for another pod */
+#define POD_STEP 1009 /* slots between them; prime, as the ring's size is, so that they differ */
+
 #define BYTES8(x) (0x0101010101010101ull * (x))
 
 /* What was unusual about a choice is noted with it and counted once, when the choice is acted on. */
@@ -208,18 +211,40 @@ static __always_inline struct shunt_version *version_serving(struct work *w, __u
 	return version;
 }
 
-static __always_inline bool pod_find(struct work *w, const struct shunt_version *version, __u64 hash)
+static __always_inline struct shunt_pod *pod_at(struct work *w, const struct shunt_ring *ring, __u32 slot)
 {
-	__u32 key = w->side * SHUNT_RINGS + version->ring[w->p.family & 1], slot = shunt_ring_slot(hash);
-	struct shunt_ring *ring = bpf_map_lookup_elem(&shunt_ring, &key);
-	struct shunt_pod *pod;
+	__u32 key;
 
 	keep(slot);
-	if (!ring || slot >= SHUNT_RING_SIZE)
-		return false;
+	if (slot >= SHUNT_RING_SIZE)
+		return NULL;
 	w->choice.pod = ring->pod[slot];
 	key = w->side * SHUNT_PODS + w->choice.pod;
-	pod = bpf_map_lookup_elem(&shunt_pod, &key);
+	return bpf_map_lookup_elem(&shunt_pod, &key);
+}
+
+/* The pod of a slot or, when that was tried already, one from elsewhere on the ring. NULL: there is no other. */
+static __always_inline struct shunt_pod *pod_pick(struct work *w, const struct shunt_ring *ring, __u32 slot)
+{
+	struct shunt_pod *pod;
+
+	if (likely(!w->attempt))
+		return pod_at(w, ring, slot);
+	for (__u32 i = 0; i < POD_PROBES; i++) {
+		slot = (slot + POD_STEP * w->attempt) % SHUNT_RING_SIZE;
+		pod = pod_at(w, ring, slot);
+		if (pod && (pod->port != w->avoid_port || !addr_equal(&pod->addr, &w->avoid)))
+			return pod;
+	}
+	return NULL;
+}
+
+static __always_inline bool pod_find(struct work *w, const struct shunt_version *version, __u64 hash)
+{
+	__u32 key = w->side * SHUNT_RINGS + version->ring[w->p.family & 1];
+	struct shunt_ring *ring = bpf_map_lookup_elem(&shunt_ring, &key);
+	struct shunt_pod *pod = ring ? pod_pick(w, ring, shunt_ring_slot(hash)) : NULL;
+
 	if (!pod)
 		return false;
 	w->choice.addr = pod->addr;
@@ -233,6 +258,20 @@ static __always_inline int choice_refuse(struct work *w, enum shunt_reason reaso
 	choice_note(w, reason);
 	w->choice.refused = reason + 1;
 	return 0;
+}
+
+/* None of the version's pods takes the request: its fallback serves, as if it had none. */
+static __always_inline int choose_fallback(struct work *w, const struct shunt_version *version, __u64 hash)
+{
+	__u32 index = version->fallback;
+
+	version = version_at(w->side, index);
+	w->attempt = 0;
+	if (!version || version->ring[w->p.family & 1] == SHUNT_NONE || !pod_find(w, version, hash))
+		return choice_refuse(w, SHUNT_R_NO_POD);
+	w->choice.served = index;
+	choice_note(w, SHUNT_R_FALLBACK);
+	return 1;
 }
 
 /* From w->route and w->id to w->choice. 1: chosen; 0: w->choice.refused says why not. */
@@ -255,9 +294,11 @@ __noinline int choose_pod(struct work *w)
 	version = version_serving(w, shunt_split_pick(split, w->choice.hash));
 	if (!version)
 		return choice_refuse(w, SHUNT_R_NO_POD);
-	if (!pod_find(w, version, hash))
+	if (pod_find(w, version, hash))
+		return 1;
+	if (!w->attempt)
 		return choice_refuse(w, SHUNT_R_NO_TABLE);
-	return 1;
+	return w->same_version ? choice_refuse(w, SHUNT_R_NO_POD) : choose_fallback(w, version, hash);
 }
 
 static __always_inline void choice_clear(struct work *w)

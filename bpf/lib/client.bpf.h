@@ -174,6 +174,10 @@ __noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_
 	hold = hold_of(w, flow);
 	if (!hold || at > SHUNT_HOLD_SIZE || len > SHUNT_HOLD_SIZE - at)
 		return DROP;
+	if (at + len > SHUNT_HOLD_SIZE / 2 && at && !(flow->flags & SHUNT_F_ACKED)) {
+		hold_shift(flow, hold, at);
+		at = 0;
+	}
 	if (!frontend_find(w)) {
 		/* The plan no longer has this frontend: the flow ends its life where it is. */
 		return bind_blind(skb, w, flow, start, SHUNT_R_NO_TABLE);
@@ -207,27 +211,8 @@ static __always_inline int request_or_probe(struct __sk_buff *skb, struct work *
 }
 
 /*
- * At the egress side: the packet completes an answer, and requests wait behind it. It goes to the client as a copy, and the skb brings the next request
- * to its pod. Without this the request would wait for the client's delayed ACK.
- */
-__noinline int request_waited(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
-{
-	if (!w || !flow)
-		return DROP;
-	send_copy_to_client(skb);
-	flow->started = bpf_ktime_get_ns();
-	return request_or_probe(skb, w, flow);
-}
-
-/* The answer's head went by unread: what the pod has sent is more than what we followed. */
-static __always_inline bool answer_out_of_step(const struct work *w, const struct shunt_flow *flow)
-{
-	return flow->answer == SHUNT_ANSWER_HEAD && w->p.ack == flow->snext && flow->snext != flow->answer_next;
-}
-
-/*
  * The first bytes of the next request, in a packet of their own, the answer before it being complete. In the common case (the whole head, the same
- * version, nothing of a further request) the packet just goes on: GO_ON.
+ * version, nothing of a further request) the packet just goes on: GO_ON. HELD: it lies in the hold now.
  */
 __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
@@ -239,8 +224,10 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 	start = flow->request_end;
 	skip = start - w->p.seq;
 	flow->started = bpf_ktime_get_ns();
-	if (!skip && !flow->hold && frontend_find(w)) {
-		len = answer_load(skb, w, 0, HTTP_HEAD_MAX);
+	if (!payload_load(skb, w))
+		return DROP;
+	len = w->p.len;
+	if (!skip && len <= HTTP_HEAD_MAX && !flow->hold && frontend_find(w)) {
 		if (request_scan(w, &w->buf, 0, len) == HTTP_COMPLETE && choose_by_request(w, &w->buf, 0, len) &&
 		    leg_find(flow, w->choice.series) == flow->current) {
 			request_framing(w, flow, start);
@@ -258,9 +245,7 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 	if (!hold_waiting(flow))
 		hold_free(w, flow);
 	hold = hold_take(w, flow, start);
-	if (!hold || !hold_append(skb, w, flow, hold))
-		return DROP;
-	return request_or_probe(skb, w, flow);
+	return hold && hold_append(skb, w, flow, hold) ? HELD : DROP;
 }
 
 /* Client bytes behind the current request, whose answer is not complete: they wait, unacknowledged. */
@@ -294,7 +279,7 @@ static __always_inline int hold_crossing(struct __sk_buff *skb, struct work *w, 
 
 /*
  * A packet of a bound flow that may need more than translation: it has bytes behind the current request, or bytes that we acknowledged and the pod
- * has not, or it acknowledges the answer that a held request waited for. GO_ON: translate it to flow->current.
+ * has not, or it acknowledges the answer that a held request waited for. GO_ON: translate it to flow->current; HELD: the next request is in the hold.
  */
 __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
@@ -315,7 +300,7 @@ __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_f
 	if (!w->p.len) {
 		if (hold_waiting(flow) && flow->answer == SHUNT_ANSWER_IDLE && w->p.ack == flow->snext && !(w->p.flags & (TCP_FIN | TCP_RST))) {
 			flow->started = bpf_ktime_get_ns();
-			return request_or_probe(skb, w, flow);
+			return HELD;
 		}
 		return GO_ON;
 	}
@@ -331,7 +316,7 @@ __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_f
 		if (hold_waiting(flow)) { /* bytes that waited, and these */
 			hold_pipelined(skb, w, flow);
 			flow->started = bpf_ktime_get_ns();
-			return request_or_probe(skb, w, flow);
+			return HELD;
 		}
 		return request_fresh(skb, w, flow);
 	}
@@ -342,6 +327,65 @@ __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_f
 	if (!seq_before(w->p.seq, flow->request_end))
 		return hold_pipelined(skb, w, flow);
 	return hold_crossing(skb, w, flow);
+}
+
+/*
+ * The pod of the opening leg does not take the connection, and the request is still held: the next pod of the version, or (`stay` == 0) of its fallback.
+ * GO_ON: there is no other.
+ */
+__noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 stay)
+{
+	struct shunt_hold *hold;
+	struct shunt_leg *leg;
+	__u32 at, len;
+	int chosen;
+
+	if (!w || !flow)
+		return DROP;
+	leg = LEG(flow, flow->current);
+	hold = hold_of(w, flow);
+	at = leg->acked - flow->hold_seq;
+	len = flow->hold_len - at;
+	if (!hold || at > SHUNT_HOLD_SIZE || len > SHUNT_HOLD_SIZE - at || flow->attempt >= SHUNT_POD_ATTEMPTS || !frontend_find(w))
+		return GO_ON;
+	w->attempt = flow->attempt + 1;
+	w->same_version = stay;
+	w->avoid = leg->pod;
+	w->avoid_port = leg->pport;
+	if (request_scan(w, (struct http_buf *)hold->data, at, len) == HTTP_COMPLETE)
+		chosen = choose_by_request(w, (struct http_buf *)hold->data, at, len);
+	else
+		chosen = choose_by_client(w);
+	if (!chosen)
+		return GO_ON;
+	choice_report(w);
+	reason_count(SHUNT_R_POD_NEXT);
+	if (w->choice.series != leg->series) { /* an error of the version that could not serve */
+		answer_aborted(flow);
+		request_begin(flow, w->choice.series);
+	}
+	flow->attempt++;
+	leg->state = SHUNT_LEG_DEAD;
+	return leg_open(skb, w, flow, leg->acked);
+}
+
+/*
+ * The client sends again what waits for the leg: its retransmission timer is ours too. A pod that was silent for so long is given up for another of its
+ * version; without another it gets the SYN again, after a challenge ACK from another port (pods limit those).
+ */
+static __always_inline int leg_again(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	int verdict;
+
+	if (bpf_ktime_get_ns() - flow->opened >= SHUNT_POD_DEADLINE_MS * 1000000ull) {
+		reason_count(SHUNT_R_LEG_SILENT);
+		verdict = leg_elsewhere(skb, w, flow, 1);
+		if (verdict != GO_ON)
+			return verdict;
+	}
+	if (flow->tries && leg_claim_port(w, flow, flow->current, 1))
+		return DROP;
+	return leg_syn(skb, w, flow, flow->current) ? DROP : send_to_pod(skb, w, false);
 }
 
 /* FIN or RST of the client before the flow is bound. */
@@ -358,7 +402,7 @@ static __always_inline int client_leaves(struct __sk_buff *skb, struct work *w, 
 	return verdict;
 }
 
-/* A packet of a client whose flow is not bound: the head is being collected, or the leg is being opened. */
+/* A packet of a client whose flow is not bound: the head is being collected, or the leg is being opened. HELD: more of a head is in the hold. */
 __noinline int client_waiting(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
 	struct shunt_hold *hold;
@@ -391,14 +435,9 @@ __noinline int client_waiting(struct __sk_buff *skb, struct work *w, struct shun
 		}
 		if (flow->state == SHUNT_FLOW_HEAD) /* sent again what we have */
 			return tell_client(skb, w, flow, due, TCP_ACK);
-		/* The client's retransmission timer is ours too. After a challenge ACK silence may mean that the pod limits those: another port. */
-		if (flow->tries && leg_claim_port(w, flow, flow->current, 1))
-			return DROP;
-		return leg_syn(skb, w, flow, flow->current) ? DROP : send_to_pod(skb, w, false);
+		return leg_again(skb, w, flow);
 	}
-	if (flow->state == SHUNT_FLOW_OPENING)
-		return DROP;
-	return request_or_probe(skb, w, flow);
+	return flow->state == SHUNT_FLOW_OPENING ? DROP : HELD;
 }
 
 /* ---- the beginning ---------------------------------------------------------------------------------------------------------------------- */
@@ -491,10 +530,10 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 /* Set when the first one had to be moved; spares all others a look-up per packet. */
 volatile __u32 direct_moved;
 
-static __always_inline int replace_port(struct __sk_buff *skb, const struct work *w, __u32 at, __be16 from, __be16 to)
+static __always_inline int replace_port(struct __sk_buff *skb, const struct packet *p, __u32 at, __be16 from, __be16 to)
 {
-	bpf_l4_csum_replace(skb, w->p.l4 + TCP_CHECK_OFFSET, from, to, sizeof(to));
-	bpf_skb_store_bytes(skb, w->p.l4 + at, &to, sizeof(to), BPF_F_INVALIDATE_HASH);
+	bpf_l4_csum_replace(skb, p->l4 + TCP_CHECK_OFFSET, from, to, sizeof(to));
+	bpf_skb_store_bytes(skb, p->l4 + at, &to, sizeof(to), BPF_F_INVALIDATE_HASH);
 	return PASS;
 }
 
@@ -560,16 +599,17 @@ static __always_inline int direct_from_client(struct __sk_buff *skb, struct work
 	}
 	if (!direct || direct->owner != SHUNT_OWNER_TRANSLATED || direct->fport == w->p.sport)
 		return PASS;
-	return replace_port(skb, w, 0, w->p.sport, direct->fport);
+	return replace_port(skb, &w->p, 0, w->p.sport, direct->fport);
 }
 
+/* A packet at egress that is of no leg; see shunt_to_client for why it is looked at in w->peek. */
 static __always_inline int direct_to_client(struct __sk_buff *skb, struct work *w)
 {
-	struct shunt_leg_owner *direct = bpf_map_lookup_elem(&shunt_direct, &w->leg_key);
+	struct shunt_leg_owner *direct = bpf_map_lookup_elem(&shunt_direct, &w->peek.key);
 
-	if (!direct || direct->owner != SHUNT_OWNER_TRANSLATED || direct->fport != w->p.dport)
+	if (!direct || direct->owner != SHUNT_OWNER_TRANSLATED || direct->fport != w->peek.p.dport)
 		return PASS;
-	return replace_port(skb, w, 2, w->p.dport, direct->cport);
+	return replace_port(skb, &w->peek.p, 2, w->peek.p.dport, direct->cport);
 }
 
 #endif

@@ -9,11 +9,8 @@
 #ifndef SHUNT_FORGE_BPF_H
 #define SHUNT_FORGE_BPF_H
 
-#include "lib/csum.bpf.h"
-#include "lib/packet.bpf.h"
-#include "lib/count.bpf.h"
+#include "lib/payload.bpf.h"
 
-#define CSUM_CHUNK 512 /* bpf_csum_diff() takes no more before Linux 6.13 */
 #define SEGMENT_MAX 1460
 
 static __always_inline void put_be32(__u8 *at, __u32 value)
@@ -157,29 +154,6 @@ static __always_inline int forge_bare(struct __sk_buff *skb, struct work *w)
 	return 0;
 }
 
-/* One's-complement sum of held bytes [at, at + len). */
-static __always_inline __wsum hold_sum(const struct shunt_hold *hold, __u32 at, __u32 len)
-{
-	__u32 tail = len & 3, whole = len & ~3u;
-	__wsum sum = 0;
-
-	for (int i = 0; i < (SEGMENT_MAX + CSUM_CHUNK - 1) / CSUM_CHUNK; i++) {
-		__u32 n = whole > CSUM_CHUNK ? CSUM_CHUNK : whole;
-
-		keep(n);
-		keep(at);
-		if (n == 0 || n > CSUM_CHUNK || at > SHUNT_HOLD_SIZE)
-			break;
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)(hold->data + at), n & ~3u, sum);
-		at += n;
-		whole -= n;
-	}
-	keep(at);
-	if (tail && at <= SHUNT_HOLD_SIZE)
-		sum = csum_plus(sum, *(const __u32 *)(hold->data + at) & bpf_htonl(~0u << (32 - 8 * tail)));
-	return sum;
-}
-
 /* A packet with held bytes [at, at + len), len up to SEGMENT_MAX; the work area has the headers. */
 __noinline int forge_segment(struct __sk_buff *skb, struct work *w, struct shunt_hold *hold, __u32 at, __u32 len)
 {
@@ -197,7 +171,7 @@ __noinline int forge_segment(struct __sk_buff *skb, struct work *w, struct shunt
 		reason_count(SHUNT_R_INTERNAL);
 		return -1;
 	}
-	w->forge.sum = hold_sum(hold, at, len);
+	w->forge.sum = bytes_sum((const struct http_buf *)hold->data, at, len);
 	if (forge_headers(skb, w)) {
 		reason_count(SHUNT_R_INTERNAL);
 		return -1;

@@ -14,9 +14,7 @@
 #ifndef SHUNT_HOLD_BPF_H
 #define SHUNT_HOLD_BPF_H
 
-#include "lib/count.bpf.h"
-#include "lib/csum.bpf.h"
-#include "lib/packet.bpf.h"
+#include "lib/payload.bpf.h"
 
 #define HOLD_TRIES 16
 
@@ -63,7 +61,7 @@ static __always_inline struct shunt_hold *hold_of(const struct work *w, const st
 }
 
 /* The flow's buffer, or a new empty one that begins at `seq`; NULL when all are taken. */
-static __always_inline struct shunt_hold *hold_take(const struct work *w, struct shunt_flow *flow, __u32 seq)
+static __noinline struct shunt_hold *hold_take(const struct work *w, struct shunt_flow *flow, __u32 seq)
 {
 	struct shunt_hold *hold = hold_of(w, flow);
 	struct hold_search search = {
@@ -118,12 +116,30 @@ static __always_inline __u32 hold_sent_end(const struct shunt_flow *flow)
 	return hold_waiting(flow) ? flow->request_end : hold_end(flow);
 }
 
-/* Appends what of this packet's payload continues the buffer. Returns how many bytes; 0: nothing new, no room, or a gap before it. */
-static __always_inline __u32 hold_append(struct __sk_buff *skb, const struct work *w, struct shunt_flow *flow, struct shunt_hold *hold)
+/* Bytes before data[at] are done: the rest moves to the front, so that all of the buffer's size is for what waits. */
+__noinline int hold_shift(struct shunt_flow *flow, struct shunt_hold *hold, __u32 at)
+{
+	if (!flow || !hold)
+		return 0;
+	for (__u32 i = 0; i < SHUNT_HOLD_SIZE / 8; i++) {
+		__u32 from = at + i * 8;
+
+		keep(from);
+		if (from >= SHUNT_HOLD_SIZE || from >= at + flow->hold_len)
+			break;
+		*(__u64 *)(hold->data + i * 8) = *(const __u64 *)(hold->data + from);
+	}
+	flow->hold_seq += at;
+	flow->hold_len -= at;
+	return 0;
+}
+
+/* Appends what of this packet's payload continues the buffer. Returns how many bytes; 0: nothing new, no room, a gap before it, or it is corrupt. */
+static __always_inline __u32 hold_append(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_hold *hold)
 {
 	__u32 at = flow->hold_len, skip = hold_end(flow) - w->p.seq, len = w->p.len;
 
-	if (seq_before(hold_end(flow), w->p.seq) || skip >= len || at >= SHUNT_HOLD_SIZE)
+	if (seq_before(hold_end(flow), w->p.seq) || skip >= len || at >= SHUNT_HOLD_SIZE || !payload_load(skb, w))
 		return 0;
 	len -= skip;
 	if (len > SHUNT_HOLD_SIZE - at)

@@ -200,6 +200,7 @@ __noinline int leg_open(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	flow->current = index;
 	flow->state = SHUNT_FLOW_OPENING;
 	flow->tries = 0;
+	flow->opened = bpf_ktime_get_ns();
 	reason_count(SHUNT_R_LEG_OPEN);
 	if (leg_claim_port(w, flow, index, 0) || leg_syn(skb, w, flow, index))
 		return DROP;

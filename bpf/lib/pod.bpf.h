@@ -4,7 +4,7 @@
 #define SHUNT_POD_BPF_H
 
 #include "lib/answer.bpf.h"
-#include "lib/leg.bpf.h"
+#include "lib/client.bpf.h"
 
 /* The pod's SYN-ACK: the leg's deltas are known now, and the held request goes out. */
 static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
@@ -20,6 +20,7 @@ static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, str
 	leg->pnext = w->p.seq + 1;
 	leg->cdelta = 0;
 	leg->state = SHUNT_LEG_OPEN;
+	flow->attempt = 0;
 	flow->state = SHUNT_FLOW_BOUND;
 	return emit(skb, w, flow);
 }
@@ -35,11 +36,14 @@ static __always_inline int leg_challenged(struct __sk_buff *skb, struct work *w,
 
 static __always_inline int leg_refused(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
-	int err;
+	int err, verdict;
 
 	if (!(w->p.flags & TCP_ACK) || w->p.ack != leg->acked)
 		return DROP;
 	reason_count(SHUNT_R_LEG_REFUSED);
+	verdict = leg_elsewhere(skb, w, flow, 0);
+	if (verdict != GO_ON)
+		return verdict;
 	forge_to_client(w, TCP_RST | TCP_ACK);
 	w->forge.seq = flow->snext;
 	w->forge.ack = flow->hold_seq;

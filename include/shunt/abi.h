@@ -64,6 +64,8 @@
 #define SHUNT_HOLDS 4096
 #define SHUNT_HOLD_SIZE 4096    /* request bytes one flow may have waiting */
 #define SHUNT_LOCKS 16384
+#define SHUNT_POD_DEADLINE_MS 200 /* a pod that has not answered a SYN for so long is silent: the next one is tried */
+#define SHUNT_POD_ATTEMPTS 4      /* pods tried for one request, besides the first */
 /* Seconds without a packet after which a flow is forgotten. */
 #define SHUNT_IDLE_UNBOUND_S 300 /* no request yet */
 #define SHUNT_IDLE_CLOSING_S 120 /* one side has said FIN */
@@ -274,7 +276,8 @@ enum shunt_answer_state {
 	SHUNT_ANSWER_CLOSE = 3, /* until the connection ends */
 	SHUNT_ANSWER_CHUNK = 4, /* chunked: the next size line, or what is left of it, is at answer_next */
 	SHUNT_ANSWER_EXTENSION = 5, /* in the rest of a size line */
-	SHUNT_ANSWER_TRAILER = 6, /* behind the last chunk */
+	SHUNT_ANSWER_CHUNK_END = 6, /* the line end behind a chunk's data is at answer_next */
+	SHUNT_ANSWER_TRAILER = 7, /* behind the last chunk */
 };
 
 enum shunt_flow_flags {
@@ -309,7 +312,7 @@ struct shunt_flow {
 	__u32 request_end; /* C: where the next request begins */
 	__u32 answer_end;  /* S: where the answer ends (BODY) */
 	__u32 answer_next; /* S: next byte of the answer that must be read: of its head, of a chunk's size, of the trailer */
-	__u32 answer_chunk; /* size of the chunk so far; in the trailer: bytes of the line so far */
+	__u32 answer_chunk; /* size of the chunk so far, with the top bit once it has a digit; in the trailer: bytes of the line so far */
 	__u32 client_fin;  /* C: one past the client's FIN */
 	__u32 window;      /* the client's last, unscaled field */
 	__u32 ts_client;   /* the client's last timestamp */
@@ -321,12 +324,15 @@ struct shunt_flow {
 	__u16 series;      /* of the current request */
 	__u16 status;      /* of the current answer */
 	__u64 started;     /* ns, bpf_ktime_get_ns(): first byte of the current request */
+	__u64 opened;      /* ns: SYN to the pod of the opening leg */
+	__u32 attempt;     /* pods tried before that one */
+	__u32 pad;
 	__u64 seen;        /* ns: last packet */
 	struct shunt_leg leg[SHUNT_LEGS];
 };
 
 #define SHUNT_ANSWER_HEAD_SIZE 4096 /* of a response head that comes in pieces */
-#define SHUNT_HOLD_SLACK 64         /* a scan may read a word past the end */
+#define SHUNT_HOLD_SLACK 512        /* scans and sums work in pieces and may read past the end */
 
 /* Bytes of a flow that wait: of requests on their way to a pod, and of a response head that came in pieces. */
 struct shunt_hold {
@@ -386,6 +392,8 @@ struct shunt_hist {
 	X(LEG_PORT, note, "connections to pods that needed another client port")                             \
 	X(LEG_CHALLENGED, note, "challenge ACKs from pods that still knew the port")                         \
 	X(LEG_REFUSED, odd, "connections that a pod refused")                                                \
+	X(LEG_SILENT, odd, "connections that a pod left unanswered for 200 ms")                              \
+	X(POD_NEXT, odd, "requests that another pod took because theirs refused or was silent")              \
 	X(LEG_EVICTED, note, "idle connections to pods closed to make room for another version's")           \
 	X(IDLE_ANSWERED, note, "packets of an idle leg, answered and not forwarded")                         \
 	X(DIRECT_MOVED, note, "clients' own connections to pods moved off a leg's port")                     \
@@ -406,6 +414,7 @@ struct shunt_hist {
 	X(NO_POD, odd, "flows reset: no version of the route has a ready pod")                               \
 	X(FRAGMENT, odd, "IP fragments to a frontend, passed untouched")                                     \
 	X(NO_TABLE, odd, "decisions without a usable table entry")                                           \
+	X(CHECKSUM_BAD, odd, "corrupt packets that were not read (the sender sends them again)")             \
 	X(INTERNAL, odd, "packets dropped because a kernel helper failed")
 
 enum shunt_reason {
@@ -463,6 +472,6 @@ SHUNT_ASSERT(struct shunt_flow_key, 36);
 SHUNT_ASSERT(struct shunt_leg_key, 36);
 SHUNT_ASSERT(struct shunt_leg_owner, 24);
 SHUNT_ASSERT(struct shunt_leg, 60);
-SHUNT_ASSERT(struct shunt_flow, 96 + 60 * SHUNT_LEGS);
+SHUNT_ASSERT(struct shunt_flow, 112 + 60 * SHUNT_LEGS);
 
 #endif
