@@ -306,10 +306,10 @@ HTTP_STEP long http_close_step(__u32 i, struct http_value *v)
 	return 1;
 }
 
-/* RFC 9110 section 7.6.1: a list of tokens. Nearly always "keep-alive", which is told by its first byte and its length. */
+/* RFC 9110 section 7.6.1: a list of tokens. Nearly always "keep-alive", which is told by its first word and its length. */
 HTTP_INLINE void http_connection_line(struct http_scan *s, struct http_value *v)
 {
-	if (v->to - v->from == 10 && (http_byte(v->buf, v->from) | 0x20) == 'k')
+	if (v->to - v->from == 10 && http_lower_case(http_word(v->buf, v->from, 0)) == HTTP_WORD('k', 'e', 'e', 'p', '-', 'a', 'l', 'i'))
 		return;
 	v->next = v->from;
 	v->found = 0;

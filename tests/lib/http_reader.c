@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#include "http_reader.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+struct reader {
+	const char *at, *end;
+	bool response, unframed, fragile; /* fragile: a fold here would change the framing */
+	int lengths, codings;
+	bool seen_id, seen_host;
+	struct {
+		uint32_t head_len, framing, id_off, id_len, host_off, host_len, target_off, target_len, status;
+		uint64_t length;
+		bool head, http10, close, upgrade, expect;
+	} out;
+};
+
+enum line_end { LINE, LINE_CUT, LINE_BAD };
+
+/* One line without its end. */
+static enum line_end read_line(struct reader *r, bool first, const char **ret_line, size_t *ret_len)
+{
+	const char *start = r->at;
+
+	for (const char *p = start; p < r->end; p++) {
+		if (*p == '\n' || (*p == '\r' && p + 1 < r->end && p[1] == '\n')) {
+			*ret_line = start;
+			*ret_len = p - start;
+			r->at = p + (*p == '\n' ? 1 : 2);
+			return LINE;
+		}
+		if (*p == '\r' && p + 1 == r->end)
+			return LINE_CUT;
+		if (*p == 0 || (first && (unsigned char)*p < 16))
+			return LINE_BAD;
+		if (*p == '\r')
+			r->unframed = true;
+	}
+	return LINE_CUT;
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* `name` and a colon begin the line: the value, trimmed. */
+static bool field(const char *line, size_t len, const char *name, const char **ret_value, size_t *ret_len)
+{
+	size_t n = strlen(name);
+	const char *from = line + n + 1, *to = line + len;
+
+	if (!n || len <= n || strncasecmp(line, name, n) || line[n] != ':')
+		return false;
+	while (from < to && is_blank(*from))
+		from++;
+	while (from < to && is_blank(to[-1]))
+		to--;
+	*ret_value = from;
+	*ret_len = to - from;
+	return true;
+}
+
+static bool has_close(const char *value, size_t len)
+{
+	char text[HTTP_HEAD_MAX + 1], *save = NULL;
+	bool spaced = false;
+
+	memcpy(text, value, len);
+	text[len] = 0;
+	for (char *token = strtok_r(text, ", \t", &save); token; token = strtok_r(NULL, ", \t", &save))
+		spaced |= !strcasecmp(token, "close");
+	return spaced;
+}
+
+static void read_length(struct reader *r, const char *value, size_t len)
+{
+	uint64_t number = 0;
+	bool good = len >= 1 && len <= 16;
+
+	for (size_t i = 0; i < len && good; i++) {
+		good = value[i] >= '0' && value[i] <= '9';
+		number = number * 10 + (value[i] - '0');
+	}
+	if (!good || (r->lengths && number != r->out.length))
+		r->unframed = true;
+	if (good)
+		r->out.length = number;
+	r->lengths++;
+}
+
+static void read_host(struct reader *r, const char *value, size_t len, const char *base)
+{
+	size_t digits = 0;
+
+	if (r->seen_host)
+		return;
+	r->seen_host = true;
+	while (digits < len && isdigit((unsigned char)value[len - 1 - digits]))
+		digits++;
+	if (digits <= 5 && digits < len && value[len - 1 - digits] == ':')
+		len -= digits + 1;
+	r->out.host_off = value - base;
+	r->out.host_len = len;
+}
+
+static bool blank_before_colon(const char *line, size_t len, const char *name)
+{
+	size_t n = strlen(name);
+
+	return len > n && !strncasecmp(line, name, n) && is_blank(line[n]);
+}
+
+static void read_field(struct reader *r, const char *line, size_t len, const char *id, const char *base)
+{
+	const char *value;
+	size_t n;
+
+	if (is_blank(*line)) {
+		r->unframed |= r->fragile;
+		return;
+	}
+	r->fragile = false;
+	if (field(line, len, id, &value, &n) && !r->seen_id) {
+		r->seen_id = true;
+		r->out.id_off = value - base;
+		r->out.id_len = n;
+	}
+	if (field(line, len, "host", &value, &n))
+		read_host(r, value, n, base);
+	if (blank_before_colon(line, len, "content-length") || blank_before_colon(line, len, "transfer-encoding"))
+		r->unframed = true;
+	if (field(line, len, "content-length", &value, &n)) {
+		r->fragile = true;
+		read_length(r, value, n);
+	}
+	if (field(line, len, "transfer-encoding", &value, &n)) {
+		r->fragile = true;
+		r->unframed |= r->codings++ || n != 7 || strncasecmp(value, "chunked", 7);
+	}
+	if (field(line, len, "connection", &value, &n))
+		r->out.close |= has_close(value, n);
+	r->out.upgrade |= field(line, len, "upgrade", &value, &n);
+	r->out.expect |= field(line, len, "expect", &value, &n);
+}
+
+/* Length of the method, 0 when there is no whole one yet, -1 when it is none. */
+static int read_method(const char *line, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (line[i] == ' ' && i)
+			return i == 3 && !memcmp(line, "PRI", 3) ? -1 : (int)i;
+		if (i == 23 || !line[i] || !strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZ-_", line[i]))
+			return -1;
+	}
+	return 0;
+}
+
+static bool read_version(struct reader *r, const char *text)
+{
+	if (memcmp(text, "HTTP/1.", 7) || !isdigit((unsigned char)text[7]))
+		return false;
+	r->out.http10 = text[7] == '0';
+	return true;
+}
+
+static bool read_request_line(struct reader *r, const char *line, size_t len, const char *base)
+{
+	int method = read_method(line, len);
+	const char *target = line + method + 1, *last = line + len - 9;
+
+	if (method <= 0 || last <= target || *last != ' ' || last[-1] == ' ' || *target == ' ' || !read_version(r, last + 1))
+		return false;
+	r->out.head = method == 4 && !memcmp(line, "HEAD", 4);
+	r->unframed |= method == 7 && !memcmp(line, "CONNECT", 7);
+	r->out.target_off = target - base;
+	r->out.target_len = last - target;
+	return true;
+}
+
+static bool read_status_line(struct reader *r, const char *line, size_t len)
+{
+	if (len < 12 || !read_version(r, line) || line[8] != ' ' || (len > 12 && line[12] != ' ') || line[9] == '0')
+		return false;
+	for (int i = 9; i < 12; i++) {
+		if (!isdigit((unsigned char)line[i]))
+			return false;
+		r->out.status = r->out.status * 10 + line[i] - '0';
+	}
+	return true;
+}
+
+/* The verdict on the beginning of a first line. */
+static int read_cut_start(const struct reader *r)
+{
+	size_t len = r->end - r->at;
+
+	if (r->response)
+		return memcmp(r->at, "HTTP/1.", len < 7 ? len : 7) ? HTTP_BAD : HTTP_PARTIAL;
+	if (len == 1 && *r->at == '\r')
+		return HTTP_PARTIAL;
+	return read_method(r->at, len) < 0 ? HTTP_BAD : HTTP_PARTIAL;
+}
+
+static uint32_t framing_of(const struct reader *r)
+{
+	if (r->unframed || (r->out.upgrade && !r->response) || (r->codings && (r->lengths || r->out.http10)))
+		return HTTP_UNKNOWN;
+	if (r->codings)
+		return HTTP_CHUNKED;
+	if (r->lengths)
+		return HTTP_LENGTH;
+	return r->response ? HTTP_UNKNOWN : HTTP_NO_BODY;
+}
+
+static int read_head(struct reader *r, const char *id, const char *base)
+{
+	const char *head = r->at, *line;
+	enum line_end end;
+	size_t len;
+
+	do {
+		end = read_line(r, true, &line, &len);
+	} while (end == LINE && !len && !r->response);
+	if (end == LINE_CUT)
+		return read_cut_start(r);
+	if (end == LINE_BAD || !(r->response ? read_status_line(r, line, len) : read_request_line(r, line, len, base)))
+		return HTTP_BAD;
+	r->fragile = true;
+	for (;;) {
+		end = read_line(r, false, &line, &len);
+		if (end != LINE)
+			return end == LINE_BAD ? HTTP_BAD : HTTP_PARTIAL;
+		if (!len)
+			break;
+		read_field(r, line, len, id, base);
+	}
+	r->out.head_len = r->at - head;
+	r->out.framing = framing_of(r);
+	return HTTP_COMPLETE;
+}
+
+/* ---- comparison ------------------------------------------------------------------------------------------------------------------------- */
+
+/* Notes a number that should be the same; true: it is not. */
+static bool differs(const char *what, uint64_t got, uint64_t want, char *why)
+{
+	if (got == want)
+		return false;
+	snprintf(why, HTTP_WHY_MAX, "%s: the scanner says %llu, the reader %llu", what, (unsigned long long)got, (unsigned long long)want);
+	return true;
+}
+
+/* A place in the buffer; that of nothing does not matter. */
+static bool place_differs(const char *what, uint32_t off, uint32_t len, uint32_t want_off, uint32_t want_len, char *why)
+{
+	return differs(what, len, want_len, why) || (len && differs(what, off, want_off, why));
+}
+
+static struct reader reader_of(const struct http_buf *buf, uint32_t off, uint32_t len, bool response)
+{
+	const char *at = (const char *)buf->b + off;
+
+	return (struct reader){ .at = at, .end = at + len, .response = response };
+}
+
+bool http_readings_differ_request(const struct http_buf *buf, uint32_t off, uint32_t len, const char *id, char ret_why[HTTP_WHY_MAX])
+{
+	struct reader r = reader_of(buf, off, len, false);
+	struct http_name name = {};
+	struct http_request got;
+	int want = read_head(&r, id, (const char *)buf->b);
+
+	memcpy(name.s, id, strlen(id));
+	if (differs("verdict", http_scan_request(buf, off, len, &name, &got), want, ret_why))
+		return true;
+	if (want != HTTP_COMPLETE)
+		return false;
+	return differs("length of the head", got.head_len, r.out.head_len, ret_why) || differs("framing", got.framing, r.out.framing, ret_why) ||
+	       (got.framing == HTTP_LENGTH && differs("length of the body", got.length, r.out.length, ret_why)) ||
+	       place_differs("user id", got.id_off, got.id_len, r.out.id_off, r.out.id_len, ret_why) ||
+	       place_differs("host", got.host_off, got.host_len, r.out.host_off, r.out.host_len, ret_why) ||
+	       place_differs("target", got.target_off, got.target_len, r.out.target_off, r.out.target_len, ret_why) ||
+	       differs("HEAD", got.head_method, r.out.head, ret_why) || differs("HTTP/1.0", got.http10, r.out.http10, ret_why) ||
+	       differs("close", got.close, r.out.close, ret_why) || differs("upgrade", got.upgrade, r.out.upgrade, ret_why) ||
+	       differs("expect", got.expect, r.out.expect, ret_why);
+}
+
+bool http_readings_differ_response(const struct http_buf *buf, uint32_t off, uint32_t len, char ret_why[HTTP_WHY_MAX])
+{
+	struct reader r = reader_of(buf, off, len, true);
+	struct http_response got;
+	int want = read_head(&r, "", (const char *)buf->b);
+
+	if (differs("verdict", http_scan_response(buf, off, len, &got), want, ret_why))
+		return true;
+	if (want != HTTP_COMPLETE)
+		return false;
+	return differs("length of the head", got.head_len, r.out.head_len, ret_why) || differs("framing", got.framing, r.out.framing, ret_why) ||
+	       (got.framing == HTTP_LENGTH && differs("length of the body", got.length, r.out.length, ret_why)) ||
+	       differs("status", got.status, r.out.status, ret_why) || differs("HTTP/1.0", got.http10, r.out.http10, ret_why) ||
+	       differs("close", got.close, r.out.close, ret_why);
+}
