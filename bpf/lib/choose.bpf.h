@@ -319,18 +319,25 @@ __noinline int choose_by_client(struct work *w)
 	return choose_pod(w);
 }
 
-static __always_inline bool name_equal(const char *a, const char *b)
+/* Does the route know its users by what w->name is? */
+static __always_inline bool name_is_of(const struct work *w, const struct shunt_route *route)
 {
-	__u64 differ = 0;
+	__u64 differ = w->name.kind ^ route->identity;
 
 	for (__u32 i = 0; i < SHUNT_NAME_MAX / 8; i++)
-		differ |= ((const __u64 *)a)[i] ^ ((const __u64 *)b)[i];
+		differ |= ((const __u64 *)w->name.s)[i] ^ ((const __u64 *)route->name)[i];
 	return !differ;
+}
+
+static __always_inline void name_set(struct work *w, const struct shunt_route *route)
+{
+	__builtin_memcpy(w->name.s, route->name, sizeof(w->name.s));
+	w->name.kind = route->identity;
 }
 
 /*
  * Scans buf[at, at + len) for a head with the identity of the frontend's first route. Returns enum http_verdict; the head is in w->request.
- * Routes of one frontend nearly always read the same header, so this is the only scan.
+ * Routes of one frontend nearly always know users by the same name, so this is the only scan.
  */
 __noinline int request_scan(struct work *w, const struct http_buf *buf, __u32 at, __u32 len)
 {
@@ -341,7 +348,7 @@ __noinline int request_scan(struct work *w, const struct http_buf *buf, __u32 at
 	route = route_at(w->side, w->frontend.route);
 	if (!route)
 		return HTTP_BAD;
-	__builtin_memcpy(w->name.s, route->name, sizeof(w->name.s));
+	name_set(w, route);
 	return http_scan_request(buf, at, len, &w->name, &w->request);
 }
 
@@ -354,11 +361,11 @@ __noinline int choose_by_request(struct work *w, const struct http_buf *buf, __u
 	token_copy(&w->host, buf, w->request.host_off, w->request.host_len, 1);
 	if (!route_find(w))
 		return choice_refuse(w, SHUNT_R_NO_TABLE);
-	if (w->route.identity == SHUNT_ID_HEADER && !name_equal(w->name.s, w->route.name)) {
-		__builtin_memcpy(w->name.s, w->route.name, sizeof(w->name.s));
+	if (w->route.identity != SHUNT_ID_CLIENT && !name_is_of(w, &w->route)) {
+		name_set(w, &w->route);
 		http_scan_request(buf, at, len, &w->name, &w->request);
 	}
-	if (w->route.identity == SHUNT_ID_HEADER && w->request.id_len) {
+	if (w->route.identity != SHUNT_ID_CLIENT && w->request.id_len) {
 		if (w->request.id_len > SHUNT_ID_MAX)
 			choice_note(w, SHUNT_R_ID_CUT);
 		token_copy(&w->id, buf, w->request.id_off, w->request.id_len, 0);

@@ -11,6 +11,14 @@
  *     ╰ words skipped ╯╰ stop: the line is known, its first word tells whether its name matters
  *
  * A name is compared only at the start of a line and a value is read only when its name matters, so the cost follows lines and words, not bytes.
+ * A user is known by a header, by a cookie or by a parameter of the request target. The last two are lists of NAME=value, walked the same way:
+ *
+ *     Cookie: theme=dark; uid="u42"; lang=de            GET /a?lang=de&uid=u42#top HTTP/1.1
+ *             ╰ pair ──╯╰ stop   ╰─╯ the value                ╰ pair ╯╰ stop ╰─╯ the value
+ *
+ * A cookie's name is exact and its value goes to the next ';', also within quotes (RFC 6265 section 4.2.1); blanks around the pair and then quotes around
+ * the value are not of it. A parameter goes from '?' or '&' to '&', '#' or the end of the target, and nothing is percent-decoded: u%34 is not u4. The
+ * first pair of the name decides, also when it is empty, as the first header does; a name without '=' is none.
  *
  * The verifier walks this cheaply because all progress lives in the result, behind a pointer: what it loads from there is any number, so that no path
  * differs from another, and offsets are masked right where they are used. As global functions they are verified once, not at each call; the price is
@@ -45,10 +53,12 @@ struct http_buf {
 	__u8 b[HTTP_HEAD_MAX + SHUNT_HOLD_SLACK];
 };
 
-/* A header name in lower case, zero padded; as shunt_route.name. All zero: none. */
+/* What holds the user id. */
 struct http_name {
-	char s[SHUNT_NAME_MAX];
-};
+	char s[SHUNT_NAME_MAX]; /* zero padded, as shunt_route.name: a header's in lower case, others as they are; ASCII. All zero: none */
+	__u32 kind;             /* enum shunt_identity */
+	__u32 pad;
+} __attribute__((aligned(8)));
 
 enum http_verdict {
 	HTTP_PARTIAL = 0,  /* all well so far; the head goes on */
@@ -80,10 +90,18 @@ enum http_fact {
 	HTTP_F_RESPONSE = 1 << 12,  /* a status line is expected */
 };
 
+/* Where a walk over pairs is. */
+enum http_walk {
+	HTTP_SKIP_PATH = 0,  /* to the '?' of a target */
+	HTTP_IN_QUERY = 1,
+	HTTP_IN_COOKIES = 2, /* in a Cookie header */
+	HTTP_SKIP_LINE = 3,  /* behind it, looking for another */
+};
+
 /* A scan's progress. Callers read http_request and http_response instead. */
 struct http_scan {
 	__u64 length;
-	__u64 id_first, id_mask; /* first word of the wanted name, and 0xff where it has bytes */
+	__u64 id_first, id_mask; /* first word of the wanted header's name, and 0xff where it has bytes */
 	__u32 pos;               /* searched up to here */
 	__u32 line;              /* the line begins here */
 	__u32 end;
@@ -93,13 +111,14 @@ struct http_scan {
 	__u32 host_off, host_len;
 	__u32 start_off, start_len; /* request target */
 	__u32 status;
+	__u32 walk;              /* enum http_walk; then `line` is where the pair begins, `pos` and `end` are those of the walk */
 };
 
 struct http_request {
 	__u32 head_len;             /* from `off` to the end of the blank line */
 	__u32 framing;              /* enum http_framing */
 	__u64 length;               /* HTTP_LENGTH: bytes of body */
-	__u32 id_off, id_len;       /* value of the first such header, without white space around; id_len 0: absent or empty */
+	__u32 id_off, id_len;       /* value of the first such header, cookie or parameter, without white space around; id_len 0: absent or empty */
 	__u32 host_off, host_len;   /* of the first Host, without port; [v6] keeps its brackets */
 	__u32 target_off, target_len;
 	__u8 head_method;
@@ -340,6 +359,11 @@ HTTP_INLINE void http_host_line(struct http_scan *s, const struct http_value *v)
 	s->host_len = len;
 }
 
+#define HTTP_STEP_BYTES 64 /* looked at in one turn of a loop */
+
+#define HTTP_COOKIE HTTP_WORD('c', 'o', 'o', 'k', 'i', 'e', ':', 0)
+#define HTTP_COOKIE_LEN 6 /* without its colon */
+
 /* ---- lines ------------------------------------------------------------------------------------------------------------------------------- */
 
 struct http_ctx {
@@ -360,29 +384,29 @@ HTTP_INLINE __u64 http_name_word(const struct http_name *name, __u32 ahead)
 #endif
 }
 
-/* 0xff where a word of a name has a byte. Names are ASCII. */
+/* 0xff where a word of a name has a byte. */
 HTTP_INLINE __u64 http_name_mask(__u64 word)
 {
 	return (((word + HTTP_LOW7) & HTTP_TOP) >> 7) * 0xff;
 }
 
-/* Length of the wanted name when the line at `line` begins with it and a colon, else 0. */
-HTTP_INLINE __u32 http_match_name(const struct http_buf *buf, __u32 line, const struct http_name *name)
+/* Length of the wanted name when it is at `at` with the byte `after` behind it, else 0. */
+HTTP_INLINE __u32 http_match_name(const struct http_buf *buf, __u32 at, const struct http_name *name, int any_case, __u8 after)
 {
 	__u32 len = 0;
 
 	for (__u32 ahead = 0; ahead < SHUNT_NAME_MAX; ahead += 8) {
-		__u64 want = http_name_word(name, ahead), mask = http_name_mask(want);
+		__u64 want = http_name_word(name, ahead), mask = http_name_mask(want), have = http_word(buf, at, ahead);
 
-		if ((http_lower_case(http_word(buf, line, ahead)) & mask) != want)
+		if (((any_case ? http_lower_case(have) : have) & mask) != want)
 			return 0;
 		len += ((mask & HTTP_EACH(1)) * HTTP_EACH(1)) >> 56;
 		if (~mask)
 			break;
 	}
-	http_opaque(line);
+	http_opaque(at);
 	http_opaque(len);
-	if (len > SHUNT_NAME_MAX || buf->b[(line & (HTTP_HEAD_MAX - 1)) + len] != ':')
+	if (len > SHUNT_NAME_MAX || buf->b[(at & (HTTP_HEAD_MAX - 1)) + len] != after)
 		return 0;
 	return len;
 }
@@ -391,9 +415,12 @@ HTTP_INLINE void http_id_line(struct http_ctx *c, __u32 line, __u32 eol)
 {
 	struct http_scan *s = c->scan;
 	struct http_value v;
-	__u32 len = http_match_name(c->buf, line, c->name);
+	__u32 len;
 
-	if (!len || s->facts & HTTP_F_ID)
+	if (s->facts & HTTP_F_ID)
+		return;
+	len = c->name->kind == SHUNT_ID_COOKIE ? HTTP_COOKIE_LEN : http_match_name(c->buf, line, c->name, 1, ':');
+	if (!len)
 		return;
 	http_value_of(c->buf, line + len + 1, eol, &v);
 	s->facts |= HTTP_F_ID;
@@ -601,8 +628,6 @@ HTTP_INLINE long http_stop(struct http_ctx *c, __u32 pos)
 	return 0;
 }
 
-#define HTTP_STEP_BYTES 64 /* looked at in one turn of the loop */
-
 HTTP_STEP long http_step(__u32 i, struct http_ctx *c)
 {
 	struct http_scan *s = c->scan;
@@ -619,6 +644,100 @@ HTTP_STEP long http_step(__u32 i, struct http_ctx *c)
 	}
 	s->pos = pos + HTTP_STEP_BYTES;
 	return s->pos >= s->end;
+}
+
+/* ---- pairs ------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Is [from, to) the wanted pair? Then its value is the id. No name has a byte that ends a pair, so it cannot match beyond. */
+HTTP_INLINE int http_take_pair(struct http_ctx *c, __u32 from, __u32 to)
+{
+	struct http_scan *s = c->scan;
+	struct http_value v;
+	__u32 len;
+
+	http_value_of(c->buf, from, to, &v);
+	len = http_match_name(c->buf, v.from, c->name, 0, '=');
+	if (!len)
+		return 0;
+	v.from += len + 1;
+	if (s->walk == HTTP_IN_COOKIES && v.to - v.from >= 2 && http_byte(c->buf, v.from) == '"' && http_byte(c->buf, v.to - 1) == '"') {
+		v.from++;
+		v.to--;
+	}
+	s->id_off = v.from;
+	s->id_len = v.to - v.from;
+	return 1;
+}
+
+/* A line of the head begins at `next`. */
+HTTP_INLINE void http_next_line(struct http_ctx *c, __u32 next)
+{
+	struct http_scan *s = c->scan;
+
+	s->walk = HTTP_SKIP_LINE;
+	if ((http_lower_case(http_word(c->buf, next, 0)) & HTTP_BYTES(7)) == HTTP_COOKIE) {
+		s->walk = HTTP_IN_COOKIES;
+		s->line = s->pos = next + HTTP_COOKIE_LEN + 1;
+	}
+}
+
+/* What began at s->line ends at `at`. Returns 1 when the walk is over. */
+HTTP_INLINE long http_pair(struct http_ctx *c, __u32 at)
+{
+	struct http_scan *s = c->scan;
+	__u8 stop = http_byte(c->buf, at);
+	__u32 from = s->line, to = at;
+
+	if (stop == '\n' && to > from && http_byte(c->buf, to - 1) == '\r')
+		to--;
+	if ((s->walk == HTTP_IN_QUERY || s->walk == HTTP_IN_COOKIES) && http_take_pair(c, from, to))
+		return 1;
+	if (at + 1 >= s->end || stop == '#')
+		return 1;
+	s->line = s->pos = at + 1;
+	if (s->walk == HTTP_SKIP_PATH)
+		s->walk = HTTP_IN_QUERY;
+	else if (stop == '\n')
+		http_next_line(c, at + 1);
+	return 0;
+}
+
+/* The bytes that end a pair in each part of a walk, and the bytes that end that part. */
+HTTP_INLINE __u64 http_pair_stops(__u64 w, __u32 walk)
+{
+	if (walk <= HTTP_IN_QUERY)
+		return http_equal(w, walk == HTTP_IN_QUERY ? '&' : '?') | http_equal(w, '#');
+	return http_equal(w, walk == HTTP_IN_COOKIES ? ';' : '\n') | http_equal(w, '\n');
+}
+
+HTTP_STEP long http_pair_step(__u32 i, struct http_ctx *c)
+{
+	struct http_scan *s = c->scan;
+	__u32 pos = s->pos;
+
+	(void)i;
+	for (__u32 ahead = 0; ahead < HTTP_STEP_BYTES; ahead += 8) {
+		__u64 stop = http_pair_stops(http_word(c->buf, pos, ahead), s->walk);
+
+		if (!stop)
+			continue;
+		pos += ahead + http_first(stop);
+		return http_pair(c, pos < s->end ? pos : s->end);
+	}
+	s->pos = pos + HTTP_STEP_BYTES;
+	return s->pos >= s->end ? http_pair(c, s->end) : 0;
+}
+
+/* The value of the wanted pair in [from, to) becomes the id; without one there is none. */
+HTTP_INLINE void http_find_pair(struct http_ctx *c, __u32 from, __u32 to, enum http_walk walk)
+{
+	struct http_scan *s = c->scan;
+
+	s->line = s->pos = from;
+	s->end = to;
+	s->walk = walk;
+	s->id_off = s->id_len = 0;
+	http_loop(HTTP_HEAD_MAX, http_pair_step, c);
 }
 
 /* ---- heads ------------------------------------------------------------------------------------------------------------------------------- */
@@ -648,8 +767,8 @@ HTTP_INLINE __u32 http_framing_of(__u32 facts, __u32 otherwise)
 }
 
 /*
- * Scans buf->b[off, off + len) for the head of a request; off + len <= HTTP_HEAD_MAX (more gives HTTP_BAD). `name` is the header that holds the user
- * id. Returns enum http_verdict; *ret_request is meaningful when that is HTTP_COMPLETE. All offsets count from buf->b.
+ * Scans buf->b[off, off + len) for the head of a request; off + len <= HTTP_HEAD_MAX (more gives HTTP_BAD). `name` is what holds the user id.
+ * Returns enum http_verdict; *ret_request is meaningful when that is HTTP_COMPLETE. All offsets count from buf->b.
  */
 HTTP_API int http_scan_request(const struct http_buf *buf, __u32 off, __u32 len, const struct http_name *name, struct http_request *ret_request)
 {
@@ -661,8 +780,13 @@ HTTP_API int http_scan_request(const struct http_buf *buf, __u32 off, __u32 len,
 		return HTTP_BAD;
 	s = &r->scan;
 	http_scan_begin(s, off, len, 0);
-	s->id_first = http_name_word(name, 0);
-	s->id_mask = http_name_mask(s->id_first);
+	if (name->kind == SHUNT_ID_HEADER) {
+		s->id_first = http_name_word(name, 0);
+		s->id_mask = http_name_mask(s->id_first);
+	} else if (name->kind == SHUNT_ID_COOKIE) {
+		s->id_first = HTTP_COOKIE;
+		s->id_mask = HTTP_BYTES(7);
+	}
 	c.buf = buf;
 	c.name = name;
 	c.scan = s;
@@ -673,8 +797,11 @@ HTTP_API int http_scan_request(const struct http_buf *buf, __u32 off, __u32 len,
 		return HTTP_BAD;
 	if (s->verdict != HTTP_COMPLETE)
 		return s->verdict;
-
 	r->head_len = s->pos - off;
+	if (name->kind == SHUNT_ID_QUERY)
+		http_find_pair(&c, s->start_off, s->start_off + s->start_len, HTTP_SKIP_PATH);
+	else if (name->kind == SHUNT_ID_COOKIE && s->facts & HTTP_F_ID)
+		http_find_pair(&c, s->id_off, s->pos, HTTP_IN_COOKIES);
 	r->framing = s->facts & HTTP_F_UPGRADE ? HTTP_UNKNOWN : http_framing_of(s->facts, HTTP_NO_BODY);
 	r->length = s->length;
 	r->id_off = s->id_off;

@@ -8,7 +8,8 @@
 
 struct reader {
 	const char *at, *end;
-	bool response, unframed, fragile; /* fragile: a fold here would change the framing */
+	const struct http_name *id; /* NULL: a response */
+	bool unframed, fragile; /* fragile: a fold here would change the framing */
 	int lengths, codings;
 	bool seen_id, seen_host;
 	struct {
@@ -64,6 +65,45 @@ static bool field(const char *line, size_t len, const char *name, const char **r
 	return true;
 }
 
+/* Byte by byte: the list's pairs, each cut at its first '='. */
+static void read_pairs(struct reader *r, const char *list, size_t len, char separator, const char *base)
+{
+	size_t name = strlen(r->id->s);
+
+	for (const char *from = list, *end = list + len, *to; from <= end && !r->seen_id; from = to + 1) {
+		const char *pair = from, *pair_end;
+
+		for (to = from; to < end && *to != separator; to++)
+			;
+		pair_end = to;
+		while (pair < pair_end && is_blank(*pair))
+			pair++;
+		while (pair < pair_end && is_blank(pair_end[-1]))
+			pair_end--;
+		if ((size_t)(pair_end - pair) <= name || memchr(pair, '=', pair_end - pair) != pair + name || memcmp(pair, r->id->s, name))
+			continue;
+		r->seen_id = true;
+		pair += name + 1;
+		if (separator == ';' && pair_end - pair >= 2 && *pair == '"' && pair_end[-1] == '"') {
+			pair++;
+			pair_end--;
+		}
+		r->out.id_off = pair - base;
+		r->out.id_len = pair_end - pair;
+	}
+}
+
+static void read_query(struct reader *r, const char *target, size_t len, const char *base)
+{
+	const char *query, *fragment = memchr(target, '#', len);
+
+	if (fragment)
+		len = fragment - target;
+	query = memchr(target, '?', len);
+	if (query)
+		read_pairs(r, query + 1, target + len - query - 1, '&', base);
+}
+
 static bool has_close(const char *value, size_t len)
 {
 	char text[HTTP_HEAD_MAX + 1], *save = NULL;
@@ -114,7 +154,7 @@ static bool blank_before_colon(const char *line, size_t len, const char *name)
 	return len > n && !strncasecmp(line, name, n) && is_blank(line[n]);
 }
 
-static void read_field(struct reader *r, const char *line, size_t len, const char *id, const char *base)
+static void read_field(struct reader *r, const char *line, size_t len, const char *base)
 {
 	const char *value;
 	size_t n;
@@ -124,7 +164,9 @@ static void read_field(struct reader *r, const char *line, size_t len, const cha
 		return;
 	}
 	r->fragile = false;
-	if (field(line, len, id, &value, &n) && !r->seen_id) {
+	if (r->id && r->id->kind == SHUNT_ID_COOKIE && field(line, len, "cookie", &value, &n))
+		read_pairs(r, value, n, ';', base);
+	if (r->id && r->id->kind == SHUNT_ID_HEADER && field(line, len, r->id->s, &value, &n) && !r->seen_id) {
 		r->seen_id = true;
 		r->out.id_off = value - base;
 		r->out.id_len = n;
@@ -178,6 +220,8 @@ static bool read_request_line(struct reader *r, const char *line, size_t len, co
 	r->unframed |= method == 7 && !memcmp(line, "CONNECT", 7);
 	r->out.target_off = target - base;
 	r->out.target_len = last - target;
+	if (r->id->kind == SHUNT_ID_QUERY)
+		read_query(r, target, r->out.target_len, base);
 	return true;
 }
 
@@ -198,7 +242,7 @@ static int read_cut_start(const struct reader *r)
 {
 	size_t len = r->end - r->at;
 
-	if (r->response)
+	if (!r->id)
 		return memcmp(r->at, "HTTP/1.", len < 7 ? len : 7) ? HTTP_BAD : HTTP_PARTIAL;
 	if (len == 1 && *r->at == '\r')
 		return HTTP_PARTIAL;
@@ -207,16 +251,16 @@ static int read_cut_start(const struct reader *r)
 
 static uint32_t framing_of(const struct reader *r)
 {
-	if (r->unframed || (r->out.upgrade && !r->response) || (r->codings && (r->lengths || r->out.http10)))
+	if (r->unframed || (r->out.upgrade && r->id) || (r->codings && (r->lengths || r->out.http10)))
 		return HTTP_UNKNOWN;
 	if (r->codings)
 		return HTTP_CHUNKED;
 	if (r->lengths)
 		return HTTP_LENGTH;
-	return r->response ? HTTP_UNKNOWN : HTTP_NO_BODY;
+	return r->id ? HTTP_NO_BODY : HTTP_UNKNOWN;
 }
 
-static int read_head(struct reader *r, const char *id, const char *base)
+static int read_head(struct reader *r, const char *base)
 {
 	const char *head = r->at, *line;
 	enum line_end end;
@@ -224,10 +268,10 @@ static int read_head(struct reader *r, const char *id, const char *base)
 
 	do {
 		end = read_line(r, true, &line, &len);
-	} while (end == LINE && !len && !r->response);
+	} while (end == LINE && !len && r->id);
 	if (end == LINE_CUT)
 		return read_cut_start(r);
-	if (end == LINE_BAD || !(r->response ? read_status_line(r, line, len) : read_request_line(r, line, len, base)))
+	if (end == LINE_BAD || !(r->id ? read_request_line(r, line, len, base) : read_status_line(r, line, len)))
 		return HTTP_BAD;
 	r->fragile = true;
 	for (;;) {
@@ -236,7 +280,7 @@ static int read_head(struct reader *r, const char *id, const char *base)
 			return end == LINE_BAD ? HTTP_BAD : HTTP_PARTIAL;
 		if (!len)
 			break;
-		read_field(r, line, len, id, base);
+		read_field(r, line, len, base);
 	}
 	r->out.head_len = r->at - head;
 	r->out.framing = framing_of(r);
@@ -260,22 +304,21 @@ static bool place_differs(const char *what, uint32_t off, uint32_t len, uint32_t
 	return differs(what, len, want_len, why) || (len && differs(what, off, want_off, why));
 }
 
-static struct reader reader_of(const struct http_buf *buf, uint32_t off, uint32_t len, bool response)
+static struct reader reader_of(const struct http_buf *buf, uint32_t off, uint32_t len, const struct http_name *id)
 {
 	const char *at = (const char *)buf->b + off;
 
-	return (struct reader){ .at = at, .end = at + len, .response = response };
+	return (struct reader){ .at = at, .end = at + len, .id = id };
 }
 
-bool http_readings_differ_request(const struct http_buf *buf, uint32_t off, uint32_t len, const char *id, char ret_why[HTTP_WHY_MAX])
+bool http_readings_differ_request(const struct http_buf *buf, uint32_t off, uint32_t len, const struct http_name *id,
+				  char ret_why[HTTP_WHY_MAX])
 {
-	struct reader r = reader_of(buf, off, len, false);
-	struct http_name name = {};
+	struct reader r = reader_of(buf, off, len, id);
 	struct http_request got;
-	int want = read_head(&r, id, (const char *)buf->b);
+	int want = read_head(&r, (const char *)buf->b);
 
-	memcpy(name.s, id, strlen(id));
-	if (differs("verdict", http_scan_request(buf, off, len, &name, &got), want, ret_why))
+	if (differs("verdict", http_scan_request(buf, off, len, id, &got), want, ret_why))
 		return true;
 	if (want != HTTP_COMPLETE)
 		return false;
@@ -291,9 +334,9 @@ bool http_readings_differ_request(const struct http_buf *buf, uint32_t off, uint
 
 bool http_readings_differ_response(const struct http_buf *buf, uint32_t off, uint32_t len, char ret_why[HTTP_WHY_MAX])
 {
-	struct reader r = reader_of(buf, off, len, true);
+	struct reader r = reader_of(buf, off, len, NULL);
 	struct http_response got;
-	int want = read_head(&r, "", (const char *)buf->b);
+	int want = read_head(&r, (const char *)buf->b);
 
 	if (differs("verdict", http_scan_response(buf, off, len, &got), want, ret_why))
 		return true;

@@ -15,10 +15,11 @@
 #define HTTP_WHY_MAX 256
 
 /*
- * Whether scanner and reader say different things of buf->b[off, off + len); off + len <= HTTP_HEAD_MAX. `id` is the name of the header with the user
- * id, in lower case, shorter than SHUNT_NAME_MAX. ret_why then says what they differ in.
+ * Whether scanner and reader say different things of buf->b[off, off + len); off + len <= HTTP_HEAD_MAX. `id` is what holds the user id; its name is
+ * shorter than SHUNT_NAME_MAX. ret_why then says what they differ in.
  */
-bool http_readings_differ_request(const struct http_buf *buf, uint32_t off, uint32_t len, const char *id, char ret_why[HTTP_WHY_MAX]);
+bool http_readings_differ_request(const struct http_buf *buf, uint32_t off, uint32_t len, const struct http_name *id,
+				  char ret_why[HTTP_WHY_MAX]);
 bool http_readings_differ_response(const struct http_buf *buf, uint32_t off, uint32_t len, char ret_why[HTTP_WHY_MAX]);
 
 #endif

@@ -21,12 +21,17 @@
 
 static struct http_buf buf;
 
-static struct http_name name_of(const char *text)
+static struct http_name known_by(enum shunt_identity kind, const char *text)
 {
-	struct http_name name = {};
+	struct http_name name = { .kind = kind };
 
 	memcpy(name.s, text, strlen(text));
 	return name;
+}
+
+static struct http_name name_of(const char *text)
+{
+	return known_by(SHUNT_ID_HEADER, text);
 }
 
 /* Puts a head at `off`; all other bytes become `fill`. */
@@ -225,7 +230,7 @@ static void test_names_of_every_length_are_found(void **state)
 
 	(void)state;
 	for (uint32_t len = 1; len <= SHUNT_NAME_MAX; len++) {
-		struct http_name name = {};
+		struct http_name name = { .kind = SHUNT_ID_HEADER };
 		char head[256];
 
 		memcpy(name.s, NAME_64, len);
@@ -275,7 +280,7 @@ static void test_the_identity_may_be_a_header_that_the_scanner_knows(void **stat
 
 static void test_without_a_name_there_is_no_id(void **state)
 {
-	const struct http_name none = {};
+	const struct http_name none = name_of("");
 	const char *head = GET ": a\r\nuserhash: b\r\n\r\n";
 	struct http_request r;
 
@@ -305,6 +310,137 @@ static void test_a_head_as_long_as_the_buffer_is_read_and_a_longer_one_is_partia
 	assert_int_equal(http_scan_request(&buf, 0, HTTP_HEAD_MAX, &name, &r), HTTP_PARTIAL);
 	assert_int_equal(http_scan_request(&buf, 1, HTTP_HEAD_MAX, &name, &r), HTTP_BAD); /* beyond the buffer */
 	assert_int_equal(http_scan_request(&buf, UINT32_MAX, 2, &name, &r), HTTP_BAD);
+}
+
+/* ---- cookies and parameters ------------------------------------------------------------------------------------------------------------- */
+
+#define COOKIES(lines) GET "Host: a\r\n" lines "Accept: uid=no\r\n\r\n"
+#define TARGET(target) "GET " target " HTTP/1.1\r\nCookie: uid=no\r\nuid: no\r\n\r\n"
+
+static const struct {
+	const char *sentence;
+	enum shunt_identity kind;
+	const char *head;
+	const char *id; /* "": none, or empty */
+} identities[] = {
+	{ "the only cookie", SHUNT_ID_COOKIE, COOKIES("Cookie: uid=u42\r\n"), "u42" },
+	{ "the first of several", SHUNT_ID_COOKIE, COOKIES("Cookie: uid=u42; theme=dark; lang=de\r\n"), "u42" },
+	{ "one between others", SHUNT_ID_COOKIE, COOKIES("Cookie: theme=dark; uid=u42; lang=de\r\n"), "u42" },
+	{ "the last of several", SHUNT_ID_COOKIE, COOKIES("Cookie: theme=dark; lang=de; uid=u42\r\n"), "u42" },
+	{ "the header's name knows no case", SHUNT_ID_COOKIE, COOKIES("cOOKIE:uid=u42\r\n"), "u42" },
+	{ "the cookie's name does", SHUNT_ID_COOKIE, COOKIES("Cookie: UID=1; Uid=2; uid=u42\r\n"), "u42" },
+	{ "longer names are others", SHUNT_ID_COOKIE, COOKIES("Cookie: xuid=1; uidx=2; ui=3; uid.x=4; uid=u42\r\n"), "u42" },
+	{ "the name in a value is no cookie", SHUNT_ID_COOKIE, COOKIES("Cookie: a=uid=1; b=\"uid=2\"; uid=u42\r\n"), "u42" },
+	{ "a quoted value is without its quotes", SHUNT_ID_COOKIE, COOKIES("Cookie: a=1; uid=\"u42\"; b=2\r\n"), "u42" },
+	{ "one quote is of the value", SHUNT_ID_COOKIE, COOKIES("Cookie: uid=\"\r\n"), "\"" },
+	{ "a quote at one end is of the value", SHUNT_ID_COOKIE, COOKIES("Cookie: uid=\"u42; b=\"\r\n"), "\"u42" },
+	{ "quotes within are of the value", SHUNT_ID_COOKIE, COOKIES("Cookie: uid=\"\"u\"42\"\"\r\n"), "\"u\"42\"" },
+	{ "quoted nothing is empty", SHUNT_ID_COOKIE, COOKIES("Cookie: uid=\"\"; uid=u42\r\n"), "" },
+	{ "an = is of the value", SHUNT_ID_COOKIE, COOKIES("Cookie: uid=dTQy==; b=2\r\n"), "dTQy==" },
+	{ "no blank after ;", SHUNT_ID_COOKIE, COOKIES("Cookie:a=1;uid=u42;b=2\r\n"), "u42" },
+	{ "many blanks around", SHUNT_ID_COOKIE, COOKIES("Cookie:  a=1 ; \t uid=u42 \t ;b=2\r\n"), "u42" },
+	{ "empty pairs", SHUNT_ID_COOKIE, COOKIES("Cookie: ;; ; =; =1;uid=u42;\r\n"), "u42" },
+	{ "the first of two decides", SHUNT_ID_COOKIE, COOKIES("Cookie: uid=u42; uid=u43\r\n"), "u42" },
+	{ "also when it is empty", SHUNT_ID_COOKIE, COOKIES("Cookie: uid=; uid=u43\r\nCookie: uid=u44\r\n"), "" },
+	{ "a name without = is none", SHUNT_ID_COOKIE, COOKIES("Cookie: uid; uid ; uid=u42\r\n"), "u42" },
+	{ "a blank before = is of the name", SHUNT_ID_COOKIE, COOKIES("Cookie: uid =1; uid=u42\r\n"), "u42" },
+	{ "in the second Cookie header", SHUNT_ID_COOKIE, COOKIES("Cookie: a=1; b=2\r\nX: uid=1\r\ncookie: c=3; uid=u42\r\n"), "u42" },
+	{ "in the third, the second is empty", SHUNT_ID_COOKIE, COOKIES("Cookie: a=1\r\nCookie:\r\nCookie:uid=u42\r\n"), "u42" },
+	{ "in the first of two", SHUNT_ID_COOKIE, COOKIES("Cookie: uid=u42\r\nCookie: uid=u43\r\n"), "u42" },
+	{ "headers like Cookie are others", SHUNT_ID_COOKIE, COOKIES("Cookies: uid=1\r\nCookie2: uid=2\r\nX-Cookie: uid=3\r\nCookie : uid=4\r\n"), "" },
+	{ "lines between Cookie headers are no cookies", SHUNT_ID_COOKIE, COOKIES("Cookie: a\r\nuid=1\r\n;uid=2\r\n uid=3\r\n;\r\n"), "" },
+	{ "LF alone ends the line", SHUNT_ID_COOKIE, "GET / HTTP/1.1\nCookie: a=1\nCookie: uid=u42\n\n", "u42" },
+	{ "a folded Cookie is its first line", SHUNT_ID_COOKIE, COOKIES("Cookie: a=1;\r\n uid=1\r\n"), "" },
+	{ "no Cookie header", SHUNT_ID_COOKIE, GET "uid: 1\r\nX: uid=2\r\n\r\n", "" },
+	{ "nothing in the Cookie header", SHUNT_ID_COOKIE, GET "Cookie:   \r\n\r\n", "" },
+	{ "cookies in the target are none", SHUNT_ID_COOKIE, "GET /?Cookie:%20uid=1;uid=2 HTTP/1.1\r\n\r\n", "" },
+
+	{ "the only parameter", SHUNT_ID_QUERY, TARGET("/?uid=u42"), "u42" },
+	{ "the first of several", SHUNT_ID_QUERY, TARGET("/a/b?uid=u42&a=1&b=2"), "u42" },
+	{ "one between others", SHUNT_ID_QUERY, TARGET("/?a=1&uid=u42&b=2"), "u42" },
+	{ "the last of several", SHUNT_ID_QUERY, TARGET("/?a=1&b=2&uid=u42"), "u42" },
+	{ "absolute form", SHUNT_ID_QUERY, TARGET("http://uid=1:80/uid=2?a=1&uid=u42"), "u42" },
+	{ "absolute form without a path", SHUNT_ID_QUERY, TARGET("http://a?uid=u42"), "u42" },
+	{ "case matters", SHUNT_ID_QUERY, TARGET("/?UID=1&uid=u42"), "u42" },
+	{ "longer names are others", SHUNT_ID_QUERY, TARGET("/?xuid=1&uidx=2&ui=3&x?uid=4&uid=u42"), "u42" },
+	{ "the name in the path is none", SHUNT_ID_QUERY, TARGET("/uid=1&uid=2"), "" },
+	{ "the name in a value is none", SHUNT_ID_QUERY, TARGET("/?a=uid=1&uid=u42"), "u42" },
+	{ "ends at #", SHUNT_ID_QUERY, TARGET("/?uid=u42#x&uid=1"), "u42" },
+	{ "nothing counts behind #", SHUNT_ID_QUERY, TARGET("/?a=1#&uid=1?uid=2"), "" },
+	{ "a # before ? leaves no query", SHUNT_ID_QUERY, TARGET("/#?uid=1&uid=2"), "" },
+	{ "nothing is decoded", SHUNT_ID_QUERY, TARGET("/?%75id=1&uid=u%34+2;x=\"y\""), "u%34+2;x=\"y\"" },
+	{ "quotes stay", SHUNT_ID_QUERY, TARGET("/?uid=\"u42\""), "\"u42\"" },
+	{ "an = is of the value", SHUNT_ID_QUERY, TARGET("/?uid=dTQy==&b"), "dTQy==" },
+	{ "a ? is of the value", SHUNT_ID_QUERY, TARGET("/?uid=a?uid=b"), "a?uid=b" },
+	{ "the first of two decides", SHUNT_ID_QUERY, TARGET("/?uid=u42&uid=u43"), "u42" },
+	{ "also when it is empty", SHUNT_ID_QUERY, TARGET("/?uid=&uid=u43"), "" },
+	{ "a name without = is none", SHUNT_ID_QUERY, TARGET("/?uid&uid=u42"), "u42" },
+	{ "empty pairs", SHUNT_ID_QUERY, TARGET("/?&&=&=1&uid=u42&"), "u42" },
+	{ "an empty query", SHUNT_ID_QUERY, TARGET("/?"), "" },
+	{ "no query", SHUNT_ID_QUERY, TARGET("/"), "" },
+	{ "OPTIONS *", SHUNT_ID_QUERY, "OPTIONS * HTTP/1.1\r\nCookie: uid=1\r\n\r\n", "" },
+
+	{ "the client address needs nothing", SHUNT_ID_CLIENT, TARGET("/?uid=1"), "" },
+};
+
+static void test_the_right_cookie_or_parameter_is_found_wherever_the_head_lies(void **state)
+{
+	static const int fills[] = { 0, '\n', ';', '&', '#', 'u', '"', 0xff };
+	struct http_request r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(identities); i++) {
+		const struct http_name name = known_by(identities[i].kind, "uid");
+		const char *head = identities[i].head;
+		uint32_t len = strlen(head), offs[] = { 0, 1, 2, 3, 7, 8, 1000, HTTP_HEAD_MAX - len };
+
+		for (size_t k = 0; k < ARRAY_SIZE(offs); k++) {
+			place(head, len, offs[k], fills[k]);
+			if (http_scan_request(&buf, offs[k], len, &name, &r) != HTTP_COMPLETE || r.head_len != len ||
+			    !text_is(r.id_off, r.id_len, identities[i].id))
+				fail_msg("%s (at %u): head %u of %u, id '%.*s'", identities[i].sentence, offs[k], r.head_len, len, (int)r.id_len,
+					 buf.b + r.id_off);
+		}
+	}
+}
+
+static void test_pairs_are_found_at_every_place_and_of_every_length(void **state)
+{
+	struct http_request r;
+
+	(void)state;
+	for (uint32_t len = 1; len <= SHUNT_NAME_MAX; len++) {
+		for (uint32_t before = 0; before < 140; before += len % 4 + 1) {
+			char head[1024], filler[141] = {}, value[141] = {};
+			struct http_name name = { .kind = before % 2 ? SHUNT_ID_COOKIE : SHUNT_ID_QUERY };
+			bool cookie = name.kind == SHUNT_ID_COOKIE;
+
+			memcpy(name.s, NAME_64, len);
+			memset(filler, 'f', before);
+			memset(value, 'v', 140 - before);
+			snprintf(head, sizeof(head), "GET %s%s&%.*sx=1&%.*s=%s&z HTTP/1.1\r\n%s%s; %.*sx=1; %.*s=%s; z\r\n\r\n", cookie ? "/" : "/?", filler,
+				 (int)len, NAME_64, (int)len, NAME_64, value, cookie ? "Cookie: " : "X: ", filler, (int)len, NAME_64, (int)len, NAME_64, value);
+			place(head, strlen(head), len, '=');
+			assert_int_equal(http_scan_request(&buf, len, strlen(head), &name, &r), HTTP_COMPLETE);
+			assert_true(text_is(r.id_off, r.id_len, value));
+		}
+	}
+}
+
+static void test_a_cookie_at_the_very_end_of_the_buffer_is_found(void **state)
+{
+	const struct http_name name = known_by(SHUNT_ID_COOKIE, "uid");
+	static char head[HTTP_HEAD_MAX + 1];
+	const char *last = "\r\nCookie: uid=z\r\n\r\n";
+	uint32_t len = snprintf(head, sizeof(head), GET "Cookie: ");
+	struct http_request r;
+
+	(void)state;
+	memset(head + len, ';', HTTP_HEAD_MAX - len); /* as many pairs as there can be */
+	memcpy(head + HTTP_HEAD_MAX - strlen(last), last, strlen(last));
+	place(head, HTTP_HEAD_MAX, 0, 0);
+	assert_int_equal(http_scan_request(&buf, 0, HTTP_HEAD_MAX, &name, &r), HTTP_COMPLETE);
+	assert_true(text_is(r.id_off, r.id_len, "z"));
 }
 
 /* What is no request: `known` bytes are enough to see it, and it stays so however it goes on. */
@@ -471,11 +607,12 @@ static size_t edit(char *text, size_t len, size_t at, size_t gone, const char *w
 
 static size_t mutate(char *text, size_t len)
 {
-	static const char bytes[] = "\r\n\t :,;059aAzZ_-\0\x01\x1f\x80\xff[]/H";
+	static const char bytes[] = "\r\n\t :,;059aAzZ_-\0\x01\x1f\x80\xff[]/H?&#=\"";
 	static const char *const pieces[] = { "\r\n", "\n", " ", "Content-Length: 5\r\n", "content-length:6\r\n", "Content-Length : 5\r\n",
 					      "Transfer-Encoding: chunked\r\n", "transfer-encoding:\tgzip\r\n", "Transfer-Encoding\t:x\r\n", "userhash: u\r\n",
 					      "userhash:v\n", " folded\r\n", "\tfolded\n", "Connection: a, close\r\n", "Connection: close,close\r\n", "Host: h:1\r\n",
-					      "Upgrade: u\r\n", "Expect: e\r\n", ": \r\n", "HEAD ", " HTTP/1.0\r\n", "       ", "\t\t\t\t\t\t\t\t\t", "123456789" };
+					      "Upgrade: u\r\n", "Expect: e\r\n", ": \r\n", "HEAD ", " HTTP/1.0\r\n", "Cookie: a=1; uid=u42\r\n", "cookie:uid=\"u\"\n",
+					      "; uid=x", "uid=", "Cookie:", "?uid=u", "&uid=v", "?a=1&uid=", "#", "\"\"", "       ", "\t\t\t\t\t\t\t\t\t", "123456789" };
 	size_t at = draw(len + 1), gone = draw(8) < len - at ? draw(8) : 0;
 	const char *piece = pieces[draw(ARRAY_SIZE(pieces))];
 
@@ -501,11 +638,19 @@ static size_t mutate(char *text, size_t len)
 
 static void compare(const char *text, size_t len, uint32_t off, bool response)
 {
+	static const char *const names[] = { [SHUNT_ID_CLIENT] = "", [SHUNT_ID_HEADER] = "userhash", [SHUNT_ID_COOKIE] = "uid", [SHUNT_ID_QUERY] = "uid" };
+	const enum shunt_identity kind = draw(ARRAY_SIZE(names));
+	const struct http_name id = known_by(kind, names[kind]);
 	char why[HTTP_WHY_MAX];
 
 	place(text, len, off, draw(256));
-	if (response ? http_readings_differ_response(&buf, off, len, why) : http_readings_differ_request(&buf, off, len, "userhash", why))
-		fail_msg("%s: <%.*s>", why, (int)len, text);
+	if (response ? http_readings_differ_response(&buf, off, len, why) : http_readings_differ_request(&buf, off, len, &id, why))
+		fail_msg("%s, known by %u: <%.*s>", why, kind, (int)len, text);
+}
+
+static const char *a_request(void)
+{
+	return draw(2) ? requests[draw(ARRAY_SIZE(requests))].head : identities[draw(ARRAY_SIZE(identities))].head;
 }
 
 static void test_a_byte_wise_reader_agrees_on_mutated_heads(void **state)
@@ -517,7 +662,7 @@ static void test_a_byte_wise_reader_agrees_on_mutated_heads(void **state)
 	seed = 0x5368756e74u;
 	for (int round = 0; round < ROUNDS; round++) {
 		bool response = draw(4) == 0;
-		const char *head = response ? responses[draw(ARRAY_SIZE(responses))].head : requests[draw(ARRAY_SIZE(requests))].head;
+		const char *head = response ? responses[draw(ARRAY_SIZE(responses))].head : a_request();
 		char text[1600];
 		size_t len = strlen(head);
 
@@ -541,6 +686,9 @@ int main(void)
 		cmocka_unit_test(test_the_identity_may_be_a_header_that_the_scanner_knows),
 		cmocka_unit_test(test_without_a_name_there_is_no_id),
 		cmocka_unit_test(test_a_head_as_long_as_the_buffer_is_read_and_a_longer_one_is_partial),
+		cmocka_unit_test(test_the_right_cookie_or_parameter_is_found_wherever_the_head_lies),
+		cmocka_unit_test(test_pairs_are_found_at_every_place_and_of_every_length),
+		cmocka_unit_test(test_a_cookie_at_the_very_end_of_the_buffer_is_found),
 		cmocka_unit_test(test_what_is_no_request_is_seen_as_early_as_it_can_be),
 		cmocka_unit_test(test_each_response_head_is_read),
 		cmocka_unit_test(test_what_is_no_response_is_told),
