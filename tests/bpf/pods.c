@@ -312,6 +312,167 @@ static void test_requests_to_five_versions_in_any_order_stay_right_for_long(void
 	}
 }
 
+/* ---- pods that do not take a request --------------------------------------------------------------------------------------------------------- */
+
+/* A client whose request waits for the pod that explain names. */
+static struct dialog opening(struct bpfrun *run, int family, const char *head, struct dialog_pod *pod)
+{
+	struct dialog d = dialog_of(run, family);
+
+	bpfrun_forget(run);
+	*pod = explained(&d, head);
+	dialog_connects(&d);
+	dialog_says(&d, head);
+	dialog_expect_leg(&d, pod, d.isn + 1);
+	return d;
+}
+
+/* The packet at hand is the SYN to another pod of the same version; `round`: it goes round to it. */
+static void expect_next_pod(struct dialog *d, struct dialog_pod *pod, bool round)
+{
+	const struct pkt *p = &d->r.out.pkt;
+
+	if (!memcmp(&p->daddr, &pod->addr, sizeof(pod->addr)))
+		dialog_fail(d, "the same pod again");
+	assert_int_equal(p->dport, pod->port);
+	pod->addr = p->daddr;
+	pod->iss += 7777;
+	if (round) {
+		assert_int_equal(d->r.verdict, V_REDIRECT);
+		assert_int_equal(d->r.mark, SHUNT_MARK);
+		d->r.verdict = V_PASS;
+	}
+	dialog_expect_leg(d, pod, d->isn + 1);
+}
+
+static void refuses(struct dialog *d, struct dialog_pod *pod)
+{
+	pod->sent = 0;
+	dialog_pod_flags(d, pod, RST | ACK);
+}
+
+static struct shunt_count count_of(struct bpfrun *run, int version)
+{
+	struct series_numbers numbers;
+
+	assert_int_equal(datapath_read_numbers(run->datapath, version, &numbers), 0);
+	return numbers.count;
+}
+
+static void test_another_pod_takes_the_request_that_one_refused(void **state)
+{
+	char head[256];
+
+	head_of("to-1", head);
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct shunt_count before = count_of(*state, 0), after;
+		struct dialog_pod pod;
+		struct dialog d = opening(*state, family, head, &pod);
+
+		refuses(&d, &pod);
+		expect_next_pod(&d, &pod, true);
+		dialog_pod_accepts(&d, &pod, head, strlen(head));
+		dialog_pod_says(&d, &pod, OK0);
+		dialog_flags(&d, ACK);
+		dialog_expect_at_pod(&d, &pod, NULL, 0);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_REFUSED), 1);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_POD_NEXT), 1);
+		after = count_of(*state, 0);
+		assert_int_equal(after.requests - before.requests, 1);
+		assert_int_equal(after.errors - before.errors, 0);
+		dialog_flags(&d, RST | ACK);
+		assert_int_equal(bpfrun_legs(*state), 0);
+	}
+}
+
+static void test_a_version_whose_pods_all_refuse_resets_the_client_in_the_end(void **state)
+{
+	char head[256];
+
+	head_of("to-2", head);
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct shunt_count before = count_of(*state, 1), after;
+		struct dialog_pod pod;
+		struct dialog d = opening(*state, family, head, &pod);
+
+		for (int i = 0; i < SHUNT_POD_ATTEMPTS; i++) {
+			refuses(&d, &pod);
+			expect_next_pod(&d, &pod, true);
+		}
+		refuses(&d, &pod);
+		if (d.r.verdict != V_PASS || d.r.out.why || !d.r.out.pkt.to_client || !(d.r.out.pkt.flags & RST) || d.r.out.pkt.seq != d.received)
+			dialog_fail(&d, "no reset for the client");
+		after = count_of(*state, 1);
+		assert_int_equal(after.requests - before.requests, 1);
+		assert_int_equal(after.aborted - before.aborted, 1);
+		assert_int_equal(bpfrun_flows(*state), 0);
+		assert_int_equal(bpfrun_legs(*state), 0);
+		assert_int_equal(bpfrun_holds(*state), 0);
+	}
+}
+
+/* The client's retransmission is the clock: early ones are for the same pod, one after the deadline is for the next. */
+static void test_another_pod_takes_the_request_that_one_left_unanswered(void **state)
+{
+	char head[256];
+
+	head_of("to-3", head);
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct dialog_pod pod, silent;
+		struct dialog d = opening(*state, family, head, &pod);
+
+		d.next -= strlen(head);
+		dialog_says(&d, head);
+		dialog_expect_leg(&d, &pod, d.isn + 1);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_SILENT), 0);
+		bpfrun_silence_pod(*state, &d.client, d.cport, &d.frontend, d.fport, SHUNT_POD_DEADLINE_MS);
+		silent = pod;
+		d.next -= strlen(head);
+		dialog_says(&d, head);
+		expect_next_pod(&d, &pod, false);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_SILENT), 1);
+		dialog_pod_flags(&d, &silent, SYN | ACK); /* too late: at most the client's reset for it comes back */
+		if (d.r.verdict == V_REDIRECT || !memcmp(&d.r.out.pkt.saddr, &d.frontend, sizeof(d.frontend)))
+			dialog_fail(&d, "the silent pod is taken for the one that serves");
+		dialog_pod_accepts(&d, &pod, head, strlen(head));
+		dialog_pod_says(&d, &pod, OK0);
+		dialog_flags(&d, ACK);
+		dialog_expect_at_pod(&d, &pod, NULL, 0);
+	}
+}
+
+/* In mid-connection, too: the leg that is left stays as it is, and serves again. */
+static void test_a_refusal_in_mid_connection_means_another_pod(void **state)
+{
+	char one[256], two[256];
+
+	head_of("to-1", one);
+	head_of("to-2", two);
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct travel t = travel_of(*state, family);
+		uint32_t start;
+
+		goes_to(&t, 0);
+		start = t.d.next;
+		t.pod[1] = explained(&t.d, two);
+		dialog_says(&t.d, two);
+		expect_told(&t, 1);
+		dialog_expect_leg(&t.d, &t.pod[1], start);
+		refuses(&t.d, &t.pod[1]);
+		assert_int_equal(t.d.r.verdict, V_REDIRECT);
+		assert_memory_not_equal(&t.d.r.out.pkt.daddr, &t.pod[1].addr, sizeof(struct shunt_addr));
+		t.pod[1].addr = t.d.r.out.pkt.daddr;
+		t.d.r.verdict = V_PASS;
+		dialog_expect_leg(&t.d, &t.pod[1], start);
+		dialog_pod_accepts(&t.d, &t.pod[1], two, strlen(two));
+		t.at = 1;
+		t.open[1] = true;
+		answers(&t);
+		goes_to(&t, 0);
+		goes_to(&t, 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +481,10 @@ int main(void)
 		cmocka_unit_test(test_users_spread_over_the_pods_evenly),
 		cmocka_unit_test(test_a_fifth_version_takes_the_place_of_an_idle_leg),
 		cmocka_unit_test(test_requests_to_five_versions_in_any_order_stay_right_for_long),
+		cmocka_unit_test(test_another_pod_takes_the_request_that_one_refused),
+		cmocka_unit_test(test_a_version_whose_pods_all_refuse_resets_the_client_in_the_end),
+		cmocka_unit_test(test_another_pod_takes_the_request_that_one_left_unanswered),
+		cmocka_unit_test(test_a_refusal_in_mid_connection_means_another_pod),
 	};
 
 	return bpfrun_main("pods", tables(), tests, ARRAY_SIZE(tests));

@@ -328,6 +328,42 @@ static void test_a_promotion_moves_open_connections_at_their_next_request(void *
 	}
 }
 
+/* The only pod of a version with a fallback: an error of that version, and a request of the one that stands in. */
+static void test_the_fallback_takes_the_request_that_the_only_pod_refused(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct both b = open_one(*state, family);
+		struct series_numbers before, after;
+		struct tables t = *dialog_tables();
+		struct tables_version versions[4];
+		struct bpfrun *run = *state;
+
+		assert_int_equal(t.version_count, ARRAY_SIZE(versions));
+		memcpy(versions, t.versions, sizeof(versions));
+		versions[DIALOG_V2].value.fallback = DIALOG_V1;
+		t.versions = versions;
+		bpfrun_commit(run, &t);
+		assert_int_equal(datapath_read_numbers(run->datapath, DIALOG_V2, &before), 0);
+		dialog_says(&b.d, TWO);
+		expect_told(&b.d, &b.one, ACK);
+		dialog_expect_leg(&b.d, &b.two, b.d.next - strlen(TWO));
+		b.two.sent = 0;
+		dialog_pod_flags(&b.d, &b.two, RST | ACK);
+		if (b.d.r.out.pkt.flags == SYN) { /* v1 anew */
+			b.d.r.verdict = V_PASS;
+			dialog_expect_leg(&b.d, &b.one, b.d.next - strlen(TWO));
+			dialog_pod_accepts(&b.d, &b.one, TWO, strlen(TWO));
+		} else { /* over v1's open leg */
+			dialog_expect_released(&b.d, &b.one, TWO);
+		}
+		answers(&b.d, &b.one, OK5);
+		assert_int_equal(bpfrun_reason(run, SHUNT_R_FALLBACK), 1);
+		assert_int_equal(datapath_read_numbers(run->datapath, DIALOG_V2, &after), 0);
+		assert_int_equal(after.count.errors - before.count.errors, 1);
+		bpfrun_commit(run, dialog_tables());
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_a_leg_that_died_idle_is_opened_anew),
 		cmocka_unit_test(test_a_client_that_leaves_ends_all_legs),
 		cmocka_unit_test(test_a_promotion_moves_open_connections_at_their_next_request),
+		cmocka_unit_test(test_the_fallback_takes_the_request_that_the_only_pod_refused),
 	};
 
 	return bpfrun_main("rebind", dialog_tables(), tests, ARRAY_SIZE(tests));

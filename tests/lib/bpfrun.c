@@ -370,17 +370,33 @@ void bpfrun_free_holds(struct bpfrun *run)
 	holds(true);
 }
 
-void bpfrun_silence(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
-		    unsigned int seconds)
+static void write_flow(const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
+		       const struct shunt_flow *flow)
 {
 	struct shunt_flow_key key = { .client = *client, .frontend = *frontend, .cport = htons(cport), .fport = htons(fport) };
 	_cleanup_close_ int fd = map_fd("shunt_flow");
+
+	assert_int_equal(bpf_map_update_elem(fd, &key, flow, BPF_EXIST), 0);
+}
+
+void bpfrun_silence(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
+		    unsigned int seconds)
+{
 	struct shunt_flow flow;
 
-	(void)run;
-	assert_int_equal(bpf_map_lookup_elem(fd, &key, &flow), 0);
+	assert_true(bpfrun_flow(run, client, cport, frontend, fport, &flow));
 	flow.seen = ago(seconds);
-	assert_int_equal(bpf_map_update_elem(fd, &key, &flow, BPF_EXIST), 0);
+	write_flow(client, cport, frontend, fport, &flow);
+}
+
+void bpfrun_silence_pod(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
+			unsigned int ms)
+{
+	struct shunt_flow flow;
+
+	assert_true(bpfrun_flow(run, client, cport, frontend, fport, &flow));
+	flow.opened -= ms * 1000000ull;
+	write_flow(client, cport, frontend, fport, &flow);
 }
 
 bool bpfrun_flow(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,

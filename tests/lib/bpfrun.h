@@ -90,9 +90,11 @@ size_t bpfrun_legs(struct bpfrun *run);
 bool bpfrun_flow(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
 		 struct shunt_flow *ret_flow);
 
-/* Makes a flow, which is there, have been silent for so long. */
+/* Makes a flow, which is there, have been silent for so long; or the pod of its opening leg. */
 void bpfrun_silence(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
 		    unsigned int seconds);
+void bpfrun_silence_pod(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
+			unsigned int ms);
 
 /* Hold buffers in use. */
 size_t bpfrun_holds(struct bpfrun *run);

@@ -193,7 +193,7 @@ static struct pkt client_packet(struct dialog *d, uint8_t flags)
 		d->acked = d->received;
 	return (struct pkt){
 		.saddr = d->client, .daddr = d->frontend, .sport = d->cport, .dport = d->fport, .flags = flags, .seq = d->next, .ack = d->received,
-		.window = 512, .tstamp = d->tstamp, .tsval = ++d->tsval, .tsecr = d->tsecr,
+		.window = 512, .tstamp = d->tstamp, .tsval = ++d->tsval, .tsecr = d->tsecr, .damage = d->damage,
 	};
 }
 
@@ -320,7 +320,7 @@ static struct pkt pod_packet(struct dialog *d, struct dialog_pod *pod, uint8_t f
 {
 	return (struct pkt){
 		.saddr = pod->addr, .daddr = d->client, .sport = pod->port, .dport = pod->lport, .flags = flags, .seq = pod->sent, .ack = pod->received,
-		.window = 1000, .tstamp = d->tstamp, .tsval = ++pod->tsval, .tsecr = pod->tsecr,
+		.window = 1000, .tstamp = d->tstamp, .tsval = ++pod->tsval, .tsecr = pod->tsecr, .damage = d->damage,
 	};
 }
 

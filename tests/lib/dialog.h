@@ -40,6 +40,7 @@ struct dialog {
 	uint32_t received; /* S: next byte the client expects */
 	uint32_t acked;    /* S: what it has acknowledged */
 	uint32_t tsval, tsecr;
+	enum pkt_damage damage; /* of the packets of both ends */
 	struct bpfrun_result r;
 };
 

@@ -30,8 +30,8 @@ uint32_t pkt_sum(const void *bytes, size_t len, uint32_t sum)
 	return sum;
 }
 
-/* Over the pseudo header and a transport header with its payload. A right checksum makes it 0xffff. */
-static uint32_t transport_sum(const struct pkt *pkt, uint8_t protocol, const void *bytes, size_t len)
+/* Of the pseudo header before `len` bytes. */
+static uint32_t pseudo_sum(const struct pkt *pkt, uint8_t protocol, size_t len)
 {
 	uint8_t tail[4] = { 0, protocol, len >> 8, len & 0xff };
 	size_t skip = addr_is_v4(&pkt->saddr) ? 12 : 0;
@@ -39,8 +39,13 @@ static uint32_t transport_sum(const struct pkt *pkt, uint8_t protocol, const voi
 
 	sum = pkt_sum(pkt->saddr.ip + skip, 16 - skip, 0);
 	sum = pkt_sum(pkt->daddr.ip + skip, 16 - skip, sum);
-	sum = pkt_sum(tail, sizeof(tail), sum);
-	return pkt_sum(bytes, len, sum);
+	return pkt_sum(tail, sizeof(tail), sum);
+}
+
+/* Over the pseudo header and a transport header with its payload. A right checksum makes it 0xffff. */
+static uint32_t transport_sum(const struct pkt *pkt, uint8_t protocol, const void *bytes, size_t len)
+{
+	return pkt_sum(bytes, len, pseudo_sum(pkt, protocol, len));
 }
 
 static void put16(uint8_t *at, uint16_t value)
@@ -171,7 +176,11 @@ size_t pkt_build(const struct pkt *pkt, uint8_t frame[PKT_MAX])
 	if (pkt->len)
 		memcpy(frame + l4 + header, pkt->payload, pkt->len);
 	sum = no_pseudo ? pkt_sum(frame + l4, header + pkt->len, 0) : transport_sum(pkt, protocol_of(pkt), frame + l4, header + pkt->len);
+	if (pkt->damage == PKT_UNSUMMED)
+		sum = ~pseudo_sum(pkt, protocol_of(pkt), header + pkt->len);
 	put16(frame + l4 + check, ~sum & 0xffff);
+	if (pkt->damage == PKT_CORRUPT)
+		frame[l4 + header + pkt->len - 1] ^= 0x20;
 	put_ip(pkt, frame + sizeof(struct ethhdr), header + pkt->len);
 	return l4 + header + pkt->len;
 }

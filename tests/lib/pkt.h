@@ -18,12 +18,15 @@
 #define PKT_SACK_MAX 3
 
 enum pkt_flags { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
+/* What is wrong with a TCP packet. PKT_UNSUMMED: only the pseudo header is summed, as on its way to a device that does the rest. */
+enum pkt_damage { PKT_SOUND = 0, PKT_CORRUPT, PKT_UNSUMMED };
 enum pkt_kind { PKT_TCP = 0, PKT_UDP, PKT_PING };
 
 struct pkt {
 	struct shunt_addr saddr, daddr;
 	uint16_t sport, dport; /* host order, as all numbers here */
 	enum pkt_kind kind;
+	enum pkt_damage damage;
 	bool to_client;        /* which way the MACs point: from the client's to the host's, or back */
 	uint8_t flags;         /* enum pkt_flags */
 	uint32_t seq, ack;
