@@ -260,6 +260,33 @@ static void test_many_requests_behind_another_go_one_by_one(void **state)
 	}
 }
 
+/* The copy for the client comes by shunt_to_client itself, which looks closer at packets of no leg once a client's own connection was moved. */
+static void test_requests_behind_others_go_on_beside_a_moved_connection_of_the_clients_own(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct dialog_pod pod;
+		struct dialog d = open_dialog(*state, family, &pod);
+		struct pkt direct = { .saddr = d.client, .daddr = pod.addr, .sport = pod.lport, .dport = pod.port, .flags = SYN, .seq = 1 };
+		struct bpfrun_result r;
+
+		bpfrun_packet(*state, FROM_CLIENT, &direct, &r);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_DIRECT_MOVED), 1);
+		dialog_says(&d, GET);
+		dialog_expect_at_pod(&d, &pod, GET, strlen(GET));
+		for (int i = 0; i < 3; i++)
+			dialog_waits(&d, GET);
+		for (int i = 0; i < 3; i++) {
+			dialog_pod_completes(&d, &pod, OK0);
+			dialog_expect_released(&d, &pod, GET);
+		}
+		dialog_waits(&d, HEAD_OF("GET /other", ""));
+		dialog_pod_completes(&d, &pod, OK0);
+		dialog_expect_released(&d, &pod, HEAD_OF("GET /other", ""));
+		dialog_pod_says(&d, &pod, OK0);
+		assert_int_equal(flow_of(&d).answer, SHUNT_ANSWER_IDLE);
+	}
+}
+
 /* One packet with the end of a request and the start of the next. */
 static void test_a_packet_across_two_requests_is_parted(void **state)
 {
@@ -454,6 +481,7 @@ int main(void)
 		cmocka_unit_test(test_requests_whose_end_cannot_be_known_pin_the_flow),
 		cmocka_unit_test(test_a_request_behind_another_waits_for_its_answer),
 		cmocka_unit_test(test_many_requests_behind_another_go_one_by_one),
+		cmocka_unit_test(test_requests_behind_others_go_on_beside_a_moved_connection_of_the_clients_own),
 		cmocka_unit_test(test_a_packet_across_two_requests_is_parted),
 		cmocka_unit_test(test_half_a_head_behind_another_request_waits_for_its_rest),
 		cmocka_unit_test(test_what_does_not_fit_behind_a_request_is_dropped_and_comes_again),

@@ -71,7 +71,7 @@ static void load_and_pin(const char *file)
 	char path[PATH_MAX];
 
 	assert_int_equal(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), 0);
-	assert_int_equal(mkdir(PIN_DIR, 0700) || mkdir(PIN_DIR "/prog", 0700), 0);
+	assert_int_equal(mkdir(PIN_DIR, 0700) || mkdir(PIN_DIR "/prog", 0700) || mkdir(PIN_DIR "/link", 0700), 0);
 	object = bpf_object__open_file(file, NULL);
 	if (!object)
 		fail_msg("cannot open %s: %s", file, strerror(errno));
@@ -138,6 +138,8 @@ static int group_setup(void **state)
 	run->prog[FROM_CLIENT] = bpf_obj_get(PIN_DIR "/prog/" SHUNT_PROG_FROM_CLIENT);
 	run->prog[TO_CLIENT] = bpf_obj_get(PIN_DIR "/prog/" SHUNT_PROG_TO_CLIENT);
 	assert_true(run->prog[FROM_CLIENT] >= 0 && run->prog[TO_CLIENT] >= 0);
+	/* A packet that a program sends with bpf_clone_redirect() goes through the device's hooks while that program still works, as it really does. */
+	assert_int_equal(datapath_attach(run->datapath, DEVICE), 0);
 	run->ifindex = if_nametoindex(DEVICE);
 	run->capture = open_capture(run->ifindex);
 	*state = run;
