@@ -45,13 +45,20 @@ static char *lower_case(const char *text)
 	return copy;
 }
 
-/* One member of headers: {}. An empty object asks for the header's presence. */
-static void decode_header(struct decoder *d, const struct cursor *at, struct http_match *match)
+/* An object of names, each with one of exact, prefix, regex. */
+struct conditions {
+	struct name_match **items;
+	size_t *count;
+	bool headers; /* else query parameters */
+};
+
+/* One member. An empty object asks for presence. */
+static void decode_condition(struct decoder *d, const struct cursor *at, const struct conditions *conditions)
 {
-	struct header_match *header = &match->headers[match->header_count];
+	struct name_match *match = &(*conditions->items)[*conditions->count];
 	struct string_match condition = {};
 
-	if (!is_header_name(at->key))
+	if (conditions->headers && !is_header_name(at->key))
 		return decode_error(d, at, "found \"%s\"; allowed: the name of a header (letters, digits, -)", at->key);
 	schema_decode(d, &string_match_schema, at, &condition);
 	if (json_object_size(at->value) > 1)
@@ -59,37 +66,53 @@ static void decode_header(struct decoder *d, const struct cursor *at, struct htt
 	if (json_object_get(at->value, "regex"))
 		goto release;
 
-	header->kind = condition.exact ? MATCH_EXACT : condition.prefix ? MATCH_PREFIX : MATCH_PRESENT;
-	header->value = condition.exact ? TAKE_PTR(condition.exact) : condition.prefix ? TAKE_PTR(condition.prefix) : strdup("");
-	header->name = lower_case(at->key);
-	if (!header->name || !header->value)
+	match->kind = condition.exact ? MATCH_EXACT : condition.prefix ? MATCH_PREFIX : MATCH_PRESENT;
+	match->value = condition.exact ? TAKE_PTR(condition.exact) : condition.prefix ? TAKE_PTR(condition.prefix) : strdup("");
+	match->name = conditions->headers ? lower_case(at->key) : strdup(at->key);
+	if (!match->name || !match->value)
 		d->r = -ENOMEM;
-	match->header_count++;
+	(*conditions->count)++;
 release:
 	free(condition.exact);
 	free(condition.prefix);
 }
 
-static void decode_headers(struct decoder *d, const struct cursor *at, void *target)
+static void decode_conditions(struct decoder *d, const struct cursor *at, const struct conditions *conditions)
 {
-	struct http_match *match = target;
 	const char *name;
 	json_t *value;
 
 	if (!json_is_object(at->value))
-		return decode_type_error(d, at, "an object of header names, each with one of exact, prefix, regex");
+		return decode_type_error(d, at, conditions->headers ? "an object of header names, each with one of exact, prefix, regex" :
+							       "an object of parameter names, each with one of exact, prefix, regex");
 	if (!json_object_size(at->value))
 		return;
-	match->headers = calloc(json_object_size(at->value), sizeof(*match->headers));
-	if (!match->headers) {
+	*conditions->items = calloc(json_object_size(at->value), sizeof(**conditions->items));
+	if (!*conditions->items) {
 		d->r = -ENOMEM;
 		return;
 	}
 	json_object_foreach(at->value, name, value) {
 		struct cursor member = cursor_member(at, name);
 
-		decode_header(d, &member, match);
+		decode_condition(d, &member, conditions);
 	}
+}
+
+static void decode_headers(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_match *match = target;
+	const struct conditions headers = { &match->headers, &match->header_count, true };
+
+	decode_conditions(d, at, &headers);
+}
+
+static void decode_params(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_match *match = target;
+	const struct conditions params = { &match->params, &match->param_count, false };
+
+	decode_conditions(d, at, &params);
 }
 
 static const struct field match_fields[] = {
@@ -100,7 +123,7 @@ static const struct field match_fields[] = {
 	UNSUPPORTED("ignoreUriCase"),
 	UNSUPPORTED("method"),
 	UNSUPPORTED("port"),
-	{ "queryParams", FIELD_UNSUPPORTED, .each = true },
+	{ "queryParams", FIELD_CUSTOM, .custom = decode_params },
 	UNSUPPORTED("scheme"),
 	UNSUPPORTED("sourceLabels"),
 	UNSUPPORTED("sourceNamespace"),
@@ -330,13 +353,19 @@ const struct schema virtual_service_schema = {
 	.check = check_virtual_service,
 };
 
+static void name_matches_free(struct name_match *matches, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(matches[i].name);
+		free(matches[i].value);
+	}
+	free(matches);
+}
+
 static void match_release(struct http_match *match)
 {
-	for (size_t i = 0; i < match->header_count; i++) {
-		free(match->headers[i].name);
-		free(match->headers[i].value);
-	}
-	free(match->headers);
+	name_matches_free(match->headers, match->header_count);
+	name_matches_free(match->params, match->param_count);
 	strings_free(match->unsupported, match->unsupported_count);
 }
 

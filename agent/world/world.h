@@ -71,16 +71,19 @@ struct endpoint_slice {
 
 enum match_kind { MATCH_EXACT, MATCH_PREFIX, MATCH_PRESENT };
 
-struct header_match {
-	char *name; /* lower case */
+/* A condition on what bears a name. */
+struct name_match {
+	char *name; /* of a header: in lower case; of a query parameter: as written */
 	enum match_kind kind;
 	char *value;
 };
 
 /* One entry of http[].match: all of its conditions hold. What shunt does not evaluate yet is named in `unsupported`, never ignored silently. */
 struct http_match {
-	struct header_match *headers;
+	struct name_match *headers;
 	size_t header_count;
+	struct name_match *params; /* queryParams */
+	size_t param_count;
 	char **unsupported; /* paths, such as "spec.http[0].match[0].uri" */
 	size_t unsupported_count;
 };

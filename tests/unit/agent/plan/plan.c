@@ -224,6 +224,12 @@ static const struct steering_case frontend_cases[] = {
 #define STEERS(rules) "10.0.0.1:80 request\n  * by header:user\n" rules "    else v1.default\n"
 #define RULE_NOTE(level, path, text) level " test.yaml:12 VirtualService default/r " path ": " text "\n"
 
+#define IDENTITY_NOTE(text) RULE_NOTE("error", "metadata.annotations[shunt.dev/identity]", text)
+#define SPLIT "hosts: [web], http: [{route: [" TO_WEIGHT("v1", "50") ", " TO_WEIGHT("v2", "50") "]}]"
+#define HALVED(identity) "10.0.0.1:80 request\n  * by " identity "\n    else v2.default 50% v1.default 50%\n"
+#define NAME_64 "x-a-name-of-sixty-four-bytes-so-that-every-byte-of-it-is-in-use-"
+#define WHOLE_COOKIE "looks at the whole header 'cookie', which is not available; a user can be known by one cookie (annotation shunt.dev/identity: cookie:NAME). This match is left out"
+
 static const struct steering_case rule_cases[] = {
 	{ "prefix and exact matches become rules",
 	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {User: {prefix: a}}}, {headers: {user: {exact: bob}}}", "")),
@@ -292,7 +298,7 @@ static const struct steering_case rule_cases[] = {
 	  RULE_NOTE("error", "spec.http[0].match[0]",
 		    "asks only whether the header 'user' is there; allowed are prefix and exact. This match is left out")
 		  RULE_NOTE("error", "spec.http[0].match[1]",
-			    "conditions on 2 headers at once, allowed is one, the user's; this match is left out")
+			    "conditions on 2 headers and query parameters at once, allowed is one, the user's; this match is left out")
 			  RULE_NOTE("error", "spec.http[0].match[2]",
 				    "the value of the header 'user' has 0 bytes, allowed are 1 to 120; this match is left out") },
 	{ "matches on two headers: the first is the identity",
@@ -300,15 +306,61 @@ static const struct steering_case rule_cases[] = {
 	  STEERS("    a* v2.default\n"),
 	  RULE_NOTE(
 		  "error", "spec.http",
-		  "matches on the headers 'user' and 'group'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: header:NAME")
+		  "matches on the header 'user' and the header 'group'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: header:NAME")
 		  RULE_NOTE("error", "spec.http[0].match[1]",
 			    "looks at the header 'group', but users are known by the header user; this match is left out") },
-	{ "an identity of the next issue is said",
-	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'cookie:uid'", "hosts: [web], http: [{route: [" TO("v1") "]}]"),
-	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n",
-	  RULE_NOTE(
-		  "error", "metadata.annotations[shunt.dev/identity]",
-		  "found 'cookie:uid': cookies and query parameters are not available yet; the client address decides until then (or write header:NAME)") },
+	{ "a cookie's name keeps its case",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'cookie:__Host-Uid'", SPLIT), HALVED("cookie:__Host-Uid"), NULL },
+	{ "a parameter's name keeps its case and its escapes",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'query:user%5Bid]'", SPLIT), HALVED("query:user%5Bid]"), NULL },
+	{ "names of 64 bytes are the longest",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'cookie:" NAME_64 "'", SPLIT), HALVED("cookie:" NAME_64), NULL },
+	{ "a longer name is refused", WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'query:" NAME_64 "x'", SPLIT), HALVED("client"),
+	  IDENTITY_NOTE("the query parameter's name has 65 bytes, allowed are 1 to 64; the client address decides instead") },
+	{ "so is none", WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'cookie:'", SPLIT), HALVED("client"),
+	  IDENTITY_NOTE("the cookie's name has 0 bytes, allowed are 1 to 64; the client address decides instead") },
+	{ "a cookie's name is a token", WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'cookie:a=b'", SPLIT), HALVED("client"),
+	  IDENTITY_NOTE("the cookie's name is 'a=b', allowed are letters, digits and !#$%&'*+-.^_`|~; the client address decides instead") },
+	{ "a parameter's name is as it stands in a URL", WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'query:a&b'", SPLIT), HALVED("client"),
+	  IDENTITY_NOTE("the query parameter's name is 'a&b', allowed are letters, digits and !$'()*+,-./:;?@_~[]%; the client address decides instead") },
+	{ "names are ASCII", WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'header:n\xc3\xa4me'", SPLIT), HALVED("client"),
+	  IDENTITY_NOTE("the header's name is 'n\xc3\xa4me', allowed are letters, digits and !#$%&'*+-.^_`|~; the client address decides instead") },
+	{ "matches on a parameter make it the identity, and rules",
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{queryParams: {Uid: {prefix: a}}}, {queryParams: {Uid: {exact: bob}}}", "")),
+	  "10.0.0.1:80 request\n  * by query:Uid\n    a* v2.default\n    =bob v2.default\n    else v1.default\n", NULL },
+	{ "an entry that asks for a parameter is no default",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'query:uid'", TWO_ENTRIES("{queryParams: {uid: {exact: a}}}", "")),
+	  "10.0.0.1:80 request\n  * by query:uid\n    =a v2.default\n    else v1.default\n", NULL },
+	{ "parameters' names differ by case, and from headers",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'query:uid'", TWO_ENTRIES("{queryParams: {Uid: {prefix: a}}}, {headers: {uid: {prefix: b}}}", "")),
+	  "10.0.0.1:80 request\n  * by query:uid\n    else v1.default\n",
+	  RULE_NOTE("error", "spec.http[0].match[0]",
+		    "looks at the query parameter 'Uid', but users are known by the query parameter uid; this match is left out")
+		  RULE_NOTE("error", "spec.http[0].match[1]",
+			    "looks at the header 'uid', but users are known by the query parameter uid; this match is left out") },
+	{ "a header and a parameter: the first is the identity",
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {prefix: a}}}, {queryParams: {user: {exact: b}}}, {headers: {user: {exact: c}}, queryParams: {d: {exact: e}}}", "")),
+	  STEERS("    a* v2.default\n"),
+	  RULE_NOTE("error", "spec.http",
+		    "matches on the header 'user' and the query parameter 'user'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: query:NAME")
+		  RULE_NOTE("error", "spec.http",
+			    "matches on the header 'user' and the query parameter 'd'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: query:NAME")
+			  RULE_NOTE("error", "spec.http[0].match[1]",
+				    "looks at the query parameter 'user', but users are known by the header user; this match is left out")
+				  RULE_NOTE("error", "spec.http[0].match[2]",
+					    "conditions on 2 headers and query parameters at once, allowed is one, the user's; this match is left out") },
+	{ "the whole Cookie header is nobody's identity",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'cookie:user'",
+			     TWO_ENTRIES("{headers: {cookie: {exact: user=a}}}, {headers: {Cookie: {regex: '.*user=b.*'}}}, {headers: {user: {exact: c}}}", "")),
+	  "10.0.0.1:80 request\n  * by cookie:user\n    else v1.default\n",
+	  RULE_NOTE("error", "spec.http[0].match[0]", WHOLE_COOKIE)
+		  RULE_NOTE(
+			  "error", "spec.http[0].match[1]",
+			  "the condition spec.http[0].match[1].headers.Cookie.regex is not available yet; this match is left out (its users are routed by the other entries)")
+			  RULE_NOTE("error", "spec.http[0].match[2]",
+				    "looks at the header 'user', but users are known by the cookie user; this match is left out") },
+	{ "also without the annotation", WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {cookie: {prefix: user=a}}}", "")),
+	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n", RULE_NOTE("error", "spec.http[0].match[0]", WHOLE_COOKIE) },
 	{ "an identity of no known form is said",
 	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: userhash", "hosts: [web], http: [{route: [" TO("v1") "]}]"),
 	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n",

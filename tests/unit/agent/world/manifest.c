@@ -590,7 +590,7 @@ static void assert_strings(char *const *items, size_t count, const char *const *
 static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 {
 	static const char *const want_match[] = { "spec.http[0].match[0].headers.b.regex", "spec.http[0].match[0].method",
-						  "spec.http[0].match[0].queryParams.q", "spec.http[0].match[0].uri", NULL };
+						  "spec.http[0].match[0].queryParams.r.regex", "spec.http[0].match[0].uri", NULL };
 	static const char *const want_route[] = {
 		"spec.http[0].route[0].headers.request.set.Host", "spec.http[0].route[0].headers.request.add.X",
 		"spec.http[0].route[0].headers.response.set.x-y",  "spec.http[0].route[0].headers.response.remove",
@@ -603,7 +603,7 @@ static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 	static const char *const want_spec[] = { "spec.tls", "spec.exportTo", NULL };
 	_cleanup_decoded_ struct decoded d = decode(
 		VS "  hosts: [a]\n  exportTo: ['.']\n  tls: [{}]\n  tcp: [{match: [{port: 5}], route: [{destination: {host: t, port: {number: 5432}}}]}]\n  http:\n"
-		   "  - match:\n    - {uri: {prefix: /v1}, method: {exact: GET}, queryParams: {q: {exact: x}}, headers: {A: {exact: x}, b: {regex: y}, c: {}}}\n"
+		   "  - match:\n    - {uri: {prefix: /v1}, method: {exact: GET}, queryParams: {Q: {exact: x}, r: {regex: y}, s: {prefix: ''}}, headers: {A: {exact: x}, b: {regex: y}, c: {}}}\n"
 		   "    timeout: 5s\n    retries: {attempts: 3}\n    mirror: {host: m}\n    fault: {}\n    rewrite: {uri: /}\n    headers: {request: {remove: [z]}}\n"
 		   "    route:\n    - destination: {host: h, subset: v2, port: {number: 8080}}\n"
 		   "      headers: {request: {set: {Host: h}, add: {X: y}}, response: {set: {Version: v9, x-y: z}, remove: [w]}}\n");
@@ -625,6 +625,12 @@ static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 	assert_string_equal(match->headers[1].name, "c");
 	assert_int_equal(match->headers[1].kind, MATCH_PRESENT);
 	assert_string_equal(match->headers[1].value, "");
+	assert_int_equal(match->param_count, 2);
+	assert_string_equal(match->params[0].name, "Q");
+	assert_int_equal(match->params[0].kind, MATCH_EXACT);
+	assert_string_equal(match->params[0].value, "x");
+	assert_string_equal(match->params[1].name, "s");
+	assert_int_equal(match->params[1].kind, MATCH_PREFIX);
 	assert_string_equal(vs->http[0].destinations[0].version, "v9"); /* header names know no case */
 	assert_string_equal(vs->http[0].destinations[0].subset, "v2");
 	assert_int_equal(vs->http[0].destinations[0].port, 8080);
