@@ -364,8 +364,8 @@ static void test_a_flow_whose_hold_was_taken_sends_nothing_of_the_new_owner(void
 		dialog_expect_leg(&d, &pod, d.isn + 1);
 		bpfrun_take_holds(*state, 0);
 		bpfrun_packet(*state, TO_CLIENT,
-			      &(struct pkt){ .saddr = pod.addr, .daddr = d.client, .sport = pod.port, .dport = pod.lport, .flags = SYN | ACK, .seq = pod.iss,
-					     .ack = pod.received, .window = 1000, .mss = 1460, .tstamp = true, .tsval = 5, .tsecr = pod.tsecr },
+			      &(struct pkt){ .saddr = pod.addr, .daddr = d.client, .sport = pod.port, .dport = pod.lport, .flags = SYN | ACK,
+					     .seq = pod.iss, .ack = pod.received, .window = 1000, .mss = 1460, .tstamp = true, .tsval = 5, .tsecr = pod.tsecr },
 			      &r);
 		assert_int_equal(r.verdict, V_DROP);
 		assert_int_equal(r.clones, 0);

@@ -94,7 +94,9 @@ static void head_of(const char *user, char head[256])
 
 static struct shunt_answer ask(const struct dialog *d, const char *head)
 {
-	struct explain_request request = { .client = d->client, .frontend = d->frontend, .client_port = d->cport, .frontend_port = d->fport, .head = head };
+	struct explain_request request = {
+		.client = d->client, .frontend = d->frontend, .client_port = d->cport, .frontend_port = d->fport, .head = head,
+	};
 	struct shunt_answer answer;
 
 	assert_int_equal(datapath_explain(d->run->datapath, &request, &answer), 0);

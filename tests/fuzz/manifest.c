@@ -2,8 +2,8 @@
 /*
  * Any bytes as a manifest: reading it must end, with objects or errors, and give back all memory (libFuzzer; the leak sanitizer sees the rest).
  *
- * What is checked beside that: a document that was refused says why and leaves the world as it was, an error has a text, and what was accepted once is
- * accepted again.
+ * What is checked beside that: a document that was refused says why and leaves the world as it was, an error has a text, and what was accepted once
+ * is accepted again.
  */
 #include "world/manifest.h"
 

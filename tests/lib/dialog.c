@@ -204,8 +204,8 @@ void dialog_fail(const struct dialog *d, const char *what)
 
 	print_error("%s%s%s: verdict %d, mark %x, %zu clones, %zu copies\n", d->sentence ? d->sentence : "", d->sentence ? ": " : "", what,
 		    d->r.verdict, d->r.mark, d->r.clones, d->r.copies);
-	print_error("%s %u > %s %u, MACs %s client, flags %x seq %x ack %x window %u len %zu tsval %x tsecr %x%s%s\n", addr_text(&p->saddr, from), p->sport,
-		    addr_text(&p->daddr, to), p->dport, p->to_client ? "to" : "from", p->flags, p->seq, p->ack, p->window, p->len, p->tsval, p->tsecr,
+	print_error("%s %u > %s %u, MACs %s client, flags %x seq %x ack %x window %u len %zu tsval %x tsecr %x%s%s\n",
+		    addr_text(&p->saddr, from), p->sport, addr_text(&p->daddr, to), p->dport, p->to_client ? "to" : "from", p->flags, p->seq, p->ack, p->window, p->len, p->tsval, p->tsecr,
 		    d->r.out.why ? "; " : "", d->r.out.why ? d->r.out.why : "");
 	fail_msg("due: C %x, of it waiting %zu, S %x, client's clock %x", d->next, d->waiting, d->received, d->tsval);
 }
@@ -338,8 +338,8 @@ static void expect_held(struct dialog *d, struct dialog_pod *pod, const struct b
 {
 	const struct pkt *p = &frame->pkt;
 
-	if (frame->why || p->to_client || !goes(p, &d->client, pod->lport, &pod->addr, pod->port) || p->seq != pod->received || p->ack != pod->sent || !p->len ||
-	    p->len > left || memcmp(p->payload, bytes, p->len) || !(p->flags & ACK) || p->flags & (SYN | FIN | RST) ||
+	if (frame->why || p->to_client || !goes(p, &d->client, pod->lport, &pod->addr, pod->port) || p->seq != pod->received ||
+	    p->ack != pod->sent || !p->len || p->len > left || memcmp(p->payload, bytes, p->len) || !(p->flags & ACK) || p->flags & (SYN | FIN | RST) ||
 	    (d->tstamp && (p->tsval != d->tsval || p->tsecr != pod->tsval)))
 		fail_msg("not the held bytes: %s seq %x (due %x) ack %x (due %x) len %zu of %zu", frame->why ? frame->why : "", p->seq, pod->received,
 			 p->ack, pod->sent, p->len, left);
