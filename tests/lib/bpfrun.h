@@ -34,7 +34,7 @@ enum bpfrun_verdict {
 
 enum bpfrun_hook { FROM_CLIENT, TO_CLIENT };
 
-#define BPFRUN_CLONES 16
+#define BPFRUN_CLONES 40
 #define BPFRUN_COPIES 2
 
 struct bpfrun_frame {
