@@ -181,48 +181,49 @@ static __always_inline __u32 answer_load(struct __sk_buff *skb, struct work *w, 
 	return len;
 }
 
-/* A head in pieces: they are put together in the hold. */
-__noinline int answer_piece(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 skip)
-{
+struct piece_copy {
 	struct shunt_hold *hold;
-	__u32 at, len, before;
+	const struct http_buf *buf;
+	__u32 skip, at, len;
+};
+
+static long piece_step(__u32 i, struct piece_copy *copy)
+{
+	__u32 from = copy->skip + i * 8, to = copy->at + i * 8;
+
+	keep(from);
+	keep(to);
+	if (i * 8 >= copy->len || from > HTTP_HEAD_MAX || to > SHUNT_ANSWER_HEAD_SIZE)
+		return 1;
+	*(__u64 *)(copy->hold->answer + to) = *(const __u64 *)(copy->buf->b + from);
+	return 0;
+}
+
+/* A head in pieces: they are put together in the hold. The payload is in w->buf. */
+__noinline int answer_piece(struct work *w, struct shunt_flow *flow, __u32 skip)
+{
+	struct piece_copy copy = { .skip = skip };
 	int verdict;
 
 	if (!w || !flow)
 		return 0;
-	hold = hold_take(w, flow, flow->request_end);
-	at = flow->hold_answer;
-	len = w->p.len - skip;
-	if (!hold || len > SHUNT_ANSWER_HEAD_SIZE - at) {
+	copy.buf = &w->buf;
+	copy.at = flow->hold_answer;
+	copy.len = w->p.len - skip;
+	copy.hold = hold_take(w, flow, flow->request_end);
+	if (!copy.hold || w->p.len > HTTP_HEAD_MAX || copy.len > SHUNT_ANSWER_HEAD_SIZE - copy.at) {
 		answer_lost(flow);
 		return 0;
 	}
-	keep(at);
-	keep(len);
-	if (len == 0 || len > SHUNT_ANSWER_HEAD_SIZE || at > SHUNT_ANSWER_HEAD_SIZE - 1)
-		return 0;
-	/* `answer` is the buffer's last field: what at + len could reach is checked above, but the verifier sees the two apart. */
-	if (at + len > SHUNT_ANSWER_HEAD_SIZE || bpf_skb_load_bytes(skb, w->p.payload + skip, w->buf.b, len))
-		return 0;
-	for (__u32 i = 0; i < SHUNT_ANSWER_HEAD_SIZE / 8; i++) {
-		__u32 to = at + i * 8;
-
-		if (i * 8 >= len)
-			break;
-		keep(to);
-		if (to > SHUNT_ANSWER_HEAD_SIZE)
-			break;
-		*(__u64 *)(hold->answer + to) = *(__u64 *)(w->buf.b + i * 8);
-	}
-	before = at;
-	flow->hold_answer = at + len;
-	verdict = http_scan_response((struct http_buf *)hold->answer, 0, flow->hold_answer, &w->response);
+	bpf_loop(SHUNT_ANSWER_HEAD_SIZE / 8, piece_step, &copy, 0);
+	flow->hold_answer = copy.at + copy.len;
+	verdict = http_scan_response((struct http_buf *)copy.hold->answer, 0, flow->hold_answer, &w->response);
 	if (verdict == HTTP_PARTIAL) {
-		flow->answer_next += len;
+		flow->answer_next += copy.len;
 		return 0;
 	}
 	if (verdict == HTTP_COMPLETE)
-		answer_head(w, flow, flow->answer_next - before);
+		answer_head(w, flow, flow->answer_next - copy.at);
 	else
 		answer_lost(flow);
 	flow->hold_answer = 0;
@@ -241,7 +242,7 @@ __noinline int answer_read(struct __sk_buff *skb, struct work *w, struct shunt_f
 		return 0;
 	skip = flow->answer_next - start;
 	if (flow->hold_answer)
-		return answer_piece(skb, w, flow, skip);
+		return answer_piece(w, flow, skip);
 	if (w->p.len <= HTTP_HEAD_MAX) {
 		verdict = http_scan_response(&w->buf, skip, w->p.len - skip, &w->response);
 	} else { /* a merged packet, of which only the head's part is loaded */
@@ -251,7 +252,7 @@ __noinline int answer_read(struct __sk_buff *skb, struct work *w, struct shunt_f
 			verdict = HTTP_BAD;
 	}
 	if (verdict == HTTP_PARTIAL)
-		return answer_piece(skb, w, flow, skip);
+		return answer_piece(w, flow, skip);
 	if (verdict == HTTP_COMPLETE)
 		answer_head(w, flow, start + skip);
 	else

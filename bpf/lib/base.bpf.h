@@ -156,6 +156,11 @@ struct work {
 	__be16 avoid_port;
 	struct choice choice;
 	struct forge forge;
+	struct {
+		__u32 at, end; /* offsets in the hold */
+		__u32 mss;
+		__u32 segments;
+	} emit;
 	struct tcp_options options;
 	struct cookie_headers cookie;
 	struct http_request request;

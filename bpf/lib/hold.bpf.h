@@ -116,22 +116,33 @@ static __always_inline __u32 hold_sent_end(const struct shunt_flow *flow)
 	return hold_waiting(flow) ? flow->request_end : hold_end(flow);
 }
 
-/* Bytes before data[at] are done: the rest moves to the front, so that all of the buffer's size is for what waits. */
-__noinline int hold_shift(struct shunt_flow *flow, struct shunt_hold *hold, __u32 at)
-{
-	if (!flow || !hold)
-		return 0;
-	for (__u32 i = 0; i < SHUNT_HOLD_SIZE / 8; i++) {
-		__u32 from = at + i * 8;
+struct hold_copy {
+	struct shunt_hold *hold;
+	__u32 at, len;
+};
 
-		keep(from);
-		if (from >= SHUNT_HOLD_SIZE || from >= at + flow->hold_len)
-			break;
-		*(__u64 *)(hold->data + i * 8) = *(const __u64 *)(hold->data + from);
-	}
+/* 64 bytes of data[at..) to the front. From low to high, so that source and target may overlap. */
+static long hold_shift_step(__u32 i, struct hold_copy *copy)
+{
+	__u32 to = i * 64, from = copy->at + to;
+
+	keep(to);
+	keep(from);
+	if (to >= copy->len || to > SHUNT_HOLD_SIZE - 64 || from > SHUNT_HOLD_SIZE)
+		return 1;
+	for (int word = 0; word < 8; word++)
+		*(__u64 *)(copy->hold->data + to + word * 8) = *(const __u64 *)(copy->hold->data + from + word * 8);
+	return 0;
+}
+
+/* Bytes before data[at] are done: the rest moves to the front, so that all of the buffer's size is for what waits. */
+static __always_inline void hold_shift(struct shunt_flow *flow, struct shunt_hold *hold, __u32 at)
+{
+	struct hold_copy copy = { .hold = hold, .at = at, .len = flow->hold_len - at };
+
+	bpf_loop(SHUNT_HOLD_SIZE / 64, hold_shift_step, &copy, 0);
 	flow->hold_seq += at;
 	flow->hold_len -= at;
-	return 0;
 }
 
 /* Appends what of this packet's payload continues the buffer. Returns how many bytes; 0: nothing new, no room, a gap before it, or it is corrupt. */

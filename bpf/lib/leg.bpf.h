@@ -20,7 +20,7 @@
 #define LEG(flow, index) (&(flow)->leg[(index) & (SHUNT_LEGS - 1)])
 #define LEG_PORT_TRIES 8
 #define LEG_TRIES 12     /* other ports after challenge ACKs, for one leg */
-#define EMIT_SEGMENTS 9  /* a full hold in segments of the smallest MSS class */
+#define EMIT_SEGMENTS 33 /* a full hold in segments of the smallest MSS class */
 _Static_assert((SHUNT_LEGS & (SHUNT_LEGS - 1)) == 0, "leg indices are masked");
 _Static_assert(EMIT_SEGMENTS * 512 > SHUNT_HOLD_SIZE, "a full hold can be sent");
 
@@ -207,15 +207,38 @@ __noinline int leg_open(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	return send_to_pod(skb, w, false);
 }
 
+/* One segment of held bytes, from w->emit.at on. GO_ON: there is more. */
+__noinline int emit_segment(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_hold *hold)
+{
+	struct shunt_leg *leg;
+	__u32 len;
+
+	if (!w || !flow || !hold)
+		return DROP;
+	leg = LEG(flow, flow->current);
+	len = w->emit.end - w->emit.at;
+	if (len > w->emit.mss)
+		len = w->emit.mss;
+	w->forge.seq = flow->hold_seq + w->emit.at - leg->cdelta;
+	if (forge_segment(skb, w, hold, w->emit.at, len))
+		return DROP;
+	w->emit.at += len;
+	w->emit.segments++;
+	count_rx(leg, w->forge.seq + len);
+	if (w->emit.at >= w->emit.end)
+		return send_to_pod(skb, w, w->emit.segments > 1);
+	send_copy_to_pod(skb, w);
+	return GO_ON;
+}
+
 /*
  * Sends what the hold has for the current leg and the pod has not acknowledged, in segments. With the first one of a leg this completes the handshake.
- * At the egress side the packet's MACs are swapped here.
  */
 __noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
 	struct shunt_hold *hold;
 	struct shunt_leg *leg;
-	__u32 at, end, mss;
+	int verdict = GO_ON;
 
 	if (!w || !flow)
 		return DROP;
@@ -223,34 +246,23 @@ __noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *fl
 	hold = hold_of(w, flow);
 	if (!hold)
 		return DROP;
-	at = seq_after(leg->acked, flow->hold_seq) ? leg->acked - flow->hold_seq : 0;
-	end = hold_sent_end(flow) - flow->hold_seq;
-	if (at >= end || end > SHUNT_HOLD_SIZE)
+	w->emit.at = seq_after(leg->acked, flow->hold_seq) ? leg->acked - flow->hold_seq : 0;
+	w->emit.end = hold_sent_end(flow) - flow->hold_seq;
+	w->emit.segments = 0;
+	if (w->emit.at >= w->emit.end || w->emit.end > SHUNT_HOLD_SIZE)
 		return DROP;
 	forge_to_pod(w, leg, TCP_ACK | TCP_PSH);
 	w->forge.window = flow->window;
 	w->forge.ack = flow->snext - leg->sdelta;
-	mss = flow->mss < SEGMENT_MAX ? flow->mss : SEGMENT_MAX;
+	w->emit.mss = flow->mss < SEGMENT_MAX ? flow->mss : SEGMENT_MAX;
 	if (flow->flags & SHUNT_F_TSTAMP) {
 		forge_tstamp(w, flow->ts_client, leg->tslast);
-		mss -= 12;
+		w->emit.mss -= 12;
 	}
 	reason_count(SHUNT_R_HOLD_SENT);
-	for (int i = 0; i < EMIT_SEGMENTS; i++) {
-		__u32 n = end - at;
-
-		if (n > mss)
-			n = mss;
-		w->forge.seq = flow->hold_seq + at - leg->cdelta;
-		if (forge_segment(skb, w, hold, at, n))
-			return DROP;
-		at += n;
-		count_rx(leg, w->forge.seq + n);
-		if (at >= end)
-			return send_to_pod(skb, w, i > 0);
-		send_copy_to_pod(skb, w);
-	}
-	return DROP;
+	for (int i = 0; i < EMIT_SEGMENTS && verdict == GO_ON; i++)
+		verdict = emit_segment(skb, w, flow, hold);
+	return verdict == GO_ON ? DROP : verdict;
 }
 
 /* The end of a flow: its entries go, its ISN is remembered against late ACKs. */

@@ -10,27 +10,38 @@
 #define CSUM_CHUNK 512 /* bpf_csum_diff() takes no more before Linux 6.13 */
 _Static_assert(SHUNT_HOLD_SLACK >= CSUM_CHUNK, "a chunk may begin at the last byte");
 
-/* One's-complement sum of buf[at, at + len). */
-static __always_inline __wsum bytes_sum(const struct http_buf *buf, __u32 at, __u32 len)
+struct sum_walk {
+	const struct http_buf *buf;
+	__u32 at, left;
+	__wsum sum;
+};
+
+static long sum_step(__u32 i, struct sum_walk *walk)
 {
-	__u32 tail = len & 3, whole = len & ~3u;
-	__wsum sum = 0;
+	__u32 len = walk->left > CSUM_CHUNK ? CSUM_CHUNK : walk->left, at = walk->at;
 
-	for (int i = 0; i < HTTP_HEAD_MAX / CSUM_CHUNK; i++) {
-		__u32 n = whole > CSUM_CHUNK ? CSUM_CHUNK : whole;
+	keep(len);
+	keep(at);
+	if (len == 0 || len > CSUM_CHUNK || at > HTTP_HEAD_MAX)
+		return 1;
+	walk->sum = bpf_csum_diff(NULL, 0, (__be32 *)(walk->buf->b + at), len & ~3u, walk->sum);
+	walk->at = at + len;
+	walk->left -= len;
+	return 0;
+}
 
-		keep(n);
-		keep(at);
-		if (n == 0 || n > CSUM_CHUNK || at > HTTP_HEAD_MAX)
-			break;
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)(buf->b + at), n & ~3u, sum);
-		at += n;
-		whole -= n;
-	}
+/* One's-complement sum of buf[at, at + len). */
+static __noinline __wsum bytes_sum(const struct http_buf *buf, __u32 at, __u32 len)
+{
+	struct sum_walk walk = { .buf = buf, .at = at, .left = len & ~3u };
+	__u32 tail = len & 3;
+
+	bpf_loop(HTTP_HEAD_MAX / CSUM_CHUNK, sum_step, &walk, 0);
+	at += len & ~3u;
 	keep(at);
 	if (tail && at <= HTTP_HEAD_MAX)
-		sum = csum_plus(sum, *(const __u32 *)(buf->b + at) & bpf_htonl(~0u << (32 - 8 * tail)));
-	return sum;
+		walk.sum = csum_plus(walk.sum, *(const __u32 *)(buf->b + at) & bpf_htonl(~0u << (32 - 8 * tail)));
+	return walk.sum;
 }
 
 /*

@@ -61,8 +61,8 @@
 #define SHUNT_DIRECTS 131072    /* clients' own connections to pods that are remembered */
 #define SHUNT_CLOSED 65536      /* ended flows that are remembered against late ACKs */
 #define SHUNT_LEGS 4            /* versions one flow can have a live leg to */
-#define SHUNT_HOLDS 4096
-#define SHUNT_HOLD_SIZE 4096    /* request bytes one flow may have waiting */
+#define SHUNT_HOLDS 2048        /* flows whose request may wait at one time */
+#define SHUNT_HOLD_SIZE 16384   /* request bytes one flow may have waiting: heads up to this size, the first flight of a connection (RFC 6928) */
 #define SHUNT_LOCKS 16384
 #define SHUNT_POD_DEADLINE_MS 200 /* a pod that has not answered a SYN for so long is silent: the next one is tried */
 #define SHUNT_POD_ATTEMPTS 4      /* pods tried for one request, besides the first */
@@ -331,7 +331,7 @@ struct shunt_flow {
 	struct shunt_leg leg[SHUNT_LEGS];
 };
 
-#define SHUNT_ANSWER_HEAD_SIZE 4096 /* of a response head that comes in pieces */
+#define SHUNT_ANSWER_HEAD_SIZE 16384 /* of a response head that comes in pieces */
 #define SHUNT_HOLD_SLACK 512        /* scans and sums work in pieces and may read past the end */
 
 /* Bytes of a flow that wait: of requests on their way to a pod, and of a response head that came in pieces. */

@@ -46,8 +46,8 @@ LOADS = [
 ]
 
 
-# The kernel stamps a packet before it queues it for the stack (net.core.netdev_tstamp_prequeue), and the program runs behind that queue: the bystander's
-# clock starts some microseconds earlier. That is less than 2 %, and less than a bucket, of all latencies above half a millisecond.
+# Between the bystander's stamp and the program's clock lies what the kernel does between them, on a busy machine also an interrupt: less than 2 %, and less
+# than a bucket, of all latencies above half a millisecond.
 STAMP_NS = 10_000
 
 
