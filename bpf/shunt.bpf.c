@@ -19,7 +19,7 @@
 #include "lib/pod.bpf.h"
 #include "lib/translate.bpf.h"
 
-#define RESET_WINDOW (1u << 24) /* more than any window of a pod */
+#define END_WINDOW (1u << 24) /* more than any window of a pod */
 
 static __always_inline struct work *work_area(void)
 {
@@ -63,30 +63,30 @@ static __always_inline int close_all(struct __sk_buff *skb, struct work *w, stru
 	return forge_bare(skb, w) ? DROP : send_to_pod(skb, w, true);
 }
 
-/* A reset ends the flow only when the pod will believe it too; anybody may send one with any number. */
-static __always_inline bool reset_in_window(const struct work *w, const struct shunt_leg *leg)
+/* A FIN or RST counts only when the pod will believe it too: anybody may send one with any number. */
+static __always_inline bool client_ends(const struct work *w, const struct shunt_leg *leg)
 {
-	return w->p.flags & TCP_RST && w->p.seq - leg->acked < RESET_WINDOW;
+	return w->p.flags & (TCP_FIN | TCP_RST) && w->p.seq - leg->acked < END_WINDOW;
 }
 
 /* Follows the closing handshake; true: this packet is the flow's last. */
-static __always_inline bool client_closes(const struct work *w, struct shunt_flow *flow, const struct shunt_leg *leg)
+static __always_inline bool client_closes(const struct work *w, struct shunt_flow *flow, bool ends)
 {
-	if (w->p.flags & TCP_FIN) {
+	if (ends && w->p.flags & TCP_FIN) {
 		flow->flags |= SHUNT_F_CLIENT_FIN;
 		flow->client_fin = w->p.seq + w->p.len + 1;
 	}
 	if (flow->flags & SHUNT_F_POD_FIN && w->p.ack == flow->snext)
 		flow->flags |= SHUNT_F_POD_FIN_ACKED;
-	return reset_in_window(w, leg) || flow_closed(flow);
+	return (ends && w->p.flags & TCP_RST) || flow_closed(flow);
 }
 
 static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
 	__u32 end = w->p.seq + w->p.len;
 	struct shunt_leg *leg;
+	bool ends, last;
 	int verdict;
-	bool last;
 
 	if (seq_after(w->p.ack, flow->sacked) && !seq_after(w->p.ack, flow->snext))
 		flow->sacked = w->p.ack;
@@ -102,10 +102,11 @@ static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, s
 	if (w->p.flags & TCP_FIN && hold_waiting(flow))
 		return DROP;
 	leg = LEG(flow, flow->current);
-	last = client_closes(w, flow, leg);
+	ends = client_ends(w, leg);
+	last = client_closes(w, flow, ends);
 	if (w->p.len)
 		count_rx(leg, end - leg->cdelta);
-	if (unlikely(w->p.flags & (TCP_FIN | TCP_RST) && !w->p.len && legs_idle(flow)))
+	if (unlikely(ends && !w->p.len && legs_idle(flow)))
 		verdict = close_all(skb, w, flow, leg);
 	else
 		verdict = translate(skb, w, flow, leg, true);

@@ -223,13 +223,15 @@ static __always_inline struct shunt_pod *pod_at(struct work *w, const struct shu
 	return bpf_map_lookup_elem(&shunt_pod, &key);
 }
 
-/* The pod of a slot or, when that was tried already, one from elsewhere on the ring. NULL: there is no other. */
+/* The pod of a slot or, when that was tried already, one from elsewhere on the ring. NULL: there is no other, or enough were tried. */
 static __always_inline struct shunt_pod *pod_pick(struct work *w, const struct shunt_ring *ring, __u32 slot)
 {
 	struct shunt_pod *pod;
 
 	if (likely(!w->attempt))
 		return pod_at(w, ring, slot);
+	if (w->attempt > SHUNT_POD_ATTEMPTS)
+		return NULL;
 	for (__u32 i = 0; i < POD_PROBES; i++) {
 		slot = (slot + POD_STEP * w->attempt) % SHUNT_RING_SIZE;
 		pod = pod_at(w, ring, slot);

@@ -268,7 +268,8 @@ static __always_inline int hold_crossing(struct __sk_buff *skb, struct work *w, 
 {
 	struct shunt_hold *hold;
 
-	if (!flow->hold || (seq_after(w->p.seq, hold_end(flow)) && !(flow->flags & SHUNT_F_ACKED)))
+	/* A retransmission may begin before what is held, merged from what is held and what went on as it came (and was lost): it replaces the hold. */
+	if (!(flow->flags & SHUNT_F_ACKED) && (seq_after(w->p.seq, hold_end(flow)) || seq_before(w->p.seq, flow->hold_seq)))
 		hold_free(w, flow);
 	hold = hold_take(w, flow, w->p.seq);
 	if (!hold)
@@ -346,7 +347,9 @@ __noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt
 	hold = hold_of(w, flow);
 	at = leg->acked - flow->hold_seq;
 	len = flow->hold_len - at;
-	if (!hold || at > SHUNT_HOLD_SIZE || len > SHUNT_HOLD_SIZE - at || flow->attempt >= SHUNT_POD_ATTEMPTS || !frontend_find(w))
+	if (!hold || at > SHUNT_HOLD_SIZE || len > SHUNT_HOLD_SIZE - at || !frontend_find(w))
+		return GO_ON;
+	if (flow->attempt > SHUNT_POD_ATTEMPTS || (stay && flow->attempt == SHUNT_POD_ATTEMPTS))
 		return GO_ON;
 	w->attempt = flow->attempt + 1;
 	w->same_version = stay;

@@ -37,70 +37,61 @@ static __always_inline bool packet_linear(struct __sk_buff *skb, __u32 len)
 	return skb->len >= len && bpf_skb_pull_data(skb, len) == 0;
 }
 
+static __always_inline bool ipv4_parse(const struct iphdr *ip, struct packet *p, __u32 *ret_len)
+{
+	if (ip->protocol != IPPROTO_TCP || ip->ihl != 5 || ip->version != 4 || ip->frag_off & bpf_htons(IP_MF_OR_OFFSET))
+		return false;
+	addr_from_v4(&p->saddr, ip->saddr);
+	addr_from_v4(&p->daddr, ip->daddr);
+	p->family = SHUNT_V4;
+	*ret_len = ip->tot_len ? bpf_ntohs(ip->tot_len) - IPV4_LEN : 0;
+	return true;
+}
+
+static __always_inline bool ipv6_parse(const struct ipv6hdr *ip, struct packet *p, __u32 *ret_len)
+{
+	if (ip->nexthdr != IPPROTO_TCP || ip->version != 6)
+		return false;
+	addr_from_v6(&p->saddr, &ip->saddr);
+	addr_from_v6(&p->daddr, &ip->daddr);
+	p->family = SHUNT_V6;
+	*ret_len = bpf_ntohs(ip->payload_len);
+	return true;
+}
+
 /*
  * Reads Ethernet, IP and TCP into *p. false: not a packet for us (another protocol, a fragment, IP options, IPv6 extension headers, cut short); it
  * passes untouched, and *p is undefined.
  */
 static __always_inline bool packet_parse(struct __sk_buff *skb, struct packet *p)
 {
-	__u32 l4, total, header;
-	struct tcphdr *tcp;
+	bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+	__u32 l4 = ETH_HLEN + (v6 ? IPV6_LEN : IPV4_LEN), len, header;
+	const struct tcphdr *tcp;
 	void *data;
 
-	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		struct iphdr *ip;
-
-		l4 = ETH_HLEN + IPV4_LEN;
-		if (!packet_linear(skb, l4 + TCP_LEN))
-			return false;
-		data = (void *)(long)skb->data;
-		if (data + ETH_HLEN + IPV4_LEN + TCP_LEN > (void *)(long)skb->data_end)
-			return false;
-		ip = data + ETH_HLEN;
-		if (ip->protocol != IPPROTO_TCP || ip->ihl != 5 || ip->version != 4 || ip->frag_off & bpf_htons(IP_MF_OR_OFFSET))
-			return false;
-		addr_from_v4(&p->saddr, ip->saddr);
-		addr_from_v4(&p->daddr, ip->daddr);
-		total = bpf_ntohs(ip->tot_len) - IPV4_LEN;
-		if (unlikely(!ip->tot_len)) /* BIG TCP */
-			total = skb->len - l4;
-		p->family = SHUNT_V4;
-		tcp = data + ETH_HLEN + IPV4_LEN;
-		header = ((__u8 *)tcp)[12] >> 4 << 2;
-	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		struct ipv6hdr *ip;
-
-		l4 = ETH_HLEN + IPV6_LEN;
-		if (!packet_linear(skb, l4 + TCP_LEN))
-			return false;
-		data = (void *)(long)skb->data;
-		if (data + ETH_HLEN + IPV6_LEN + TCP_LEN > (void *)(long)skb->data_end)
-			return false;
-		ip = data + ETH_HLEN;
-		if (ip->nexthdr != IPPROTO_TCP || ip->version != 6)
-			return false;
-		addr_from_v6(&p->saddr, &ip->saddr);
-		addr_from_v6(&p->daddr, &ip->daddr);
-		total = bpf_ntohs(ip->payload_len);
-		if (unlikely(!total))
-			total = skb->len - l4;
-		p->family = SHUNT_V6;
-		tcp = data + ETH_HLEN + IPV6_LEN;
-		header = ((__u8 *)tcp)[12] >> 4 << 2;
-	} else {
+	if ((!v6 && skb->protocol != bpf_htons(ETH_P_IP)) || !packet_linear(skb, l4 + TCP_LEN))
 		return false;
-	}
+	data = (void *)(long)skb->data;
+	tcp = data + l4;
+	if ((void *)(tcp + 1) > (void *)(long)skb->data_end)
+		return false;
+	if (v6 ? !ipv6_parse(data + ETH_HLEN, p, &len) : !ipv4_parse(data + ETH_HLEN, p, &len))
+		return false;
+	if (unlikely(!len)) /* BIG TCP: longer than the field can say (RFC 2675) */
+		len = skb->len - l4;
 	p->sport = tcp->source;
 	p->dport = tcp->dest;
 	p->seq = bpf_ntohl(tcp->seq);
 	p->ack = bpf_ntohl(tcp->ack_seq);
 	p->window = bpf_ntohs(tcp->window);
-	p->flags = ((__u8 *)tcp)[13];
-	if (header < TCP_LEN || total < header || l4 + total > skb->len)
+	p->flags = ((const __u8 *)tcp)[13];
+	header = ((const __u8 *)tcp)[12] >> 4 << 2;
+	if (header < TCP_LEN || len < header || l4 + len > skb->len)
 		return false;
 	p->l4 = l4;
 	p->payload = l4 + header;
-	p->len = total - header;
+	p->len = len - header;
 	/* Options are read and written in place later on. */
 	return header == TCP_LEN || packet_linear(skb, l4 + header);
 }
