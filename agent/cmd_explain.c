@@ -24,16 +24,18 @@
 
 struct explain_options {
 	struct cmd_common common;
-	const char *frontend, *host, *client, *path;
-	struct cmd_strings headers;
+	const char *frontend, *host, *client, *path, *query;
+	struct cmd_strings headers, cookies;
 };
 
 static const struct explain_options defaults = { .common = CMD_COMMON_DEFAULTS, .path = "/" };
 
 static const struct cmd_option options_table[] = {
 	{ "header", 'H', CMD_STRINGS, "NAME=VALUE", "a header of the request", offsetof(struct explain_options, headers) },
+	{ "cookie", 0, CMD_STRINGS, "NAME=VALUE", "a cookie of its Cookie header", offsetof(struct explain_options, cookies) },
+	{ "query", 0, CMD_STRING, "QUERY", "its query, such as 'a=1&b=2'; as a client sends it", offsetof(struct explain_options, query) },
 	{ "host", 0, CMD_STRING, "HOST", "its Host (one that the frontend's first route takes)", offsetof(struct explain_options, host) },
-	{ "path", 0, CMD_STRING, "PATH", "its path (/)", offsetof(struct explain_options, path) },
+	{ "path", 0, CMD_STRING, "PATH", "its path (/), with or without a query", offsetof(struct explain_options, path) },
 	{ "client", 0, CMD_STRING, "IP", "the client's address (one that nobody has)", offsetof(struct explain_options, client) },
 	{ "frontend", 0, CMD_STRING, "IP:PORT", "where it is sent (the first request frontend)",
 	  offsetof(struct explain_options, frontend) },
@@ -63,11 +65,9 @@ struct question {
 	char host[VIEW_TEXT_MAX];
 };
 
-/* Finds what cannot be right without looking at any table: a usage error. */
-static int check_options(const struct explain_options *o, struct question *question)
+/* The parts that go into the head as they are must leave it one head of one request. */
+static int check_head(const struct explain_options *o)
 {
-	uint16_t port;
-
 	for (size_t i = 0; i < o->headers.count; i++) {
 		const char *header = o->headers.items[i], *equals = strchr(header, '=');
 
@@ -75,8 +75,27 @@ static int check_options(const struct explain_options *o, struct question *quest
 			return log_err(0, "shunt explain: --header: found '%s', allowed is NAME=VALUE on one line, such as userhash=1010101010",
 				       header);
 	}
+	for (size_t i = 0; i < o->cookies.count; i++) {
+		const char *cookie = o->cookies.items[i], *equals = strchr(cookie, '=');
+
+		if (!equals || equals == cookie || strpbrk(cookie, "\r\n;"))
+			return log_err(0, "shunt explain: --cookie: found '%s', allowed is NAME=VALUE on one line, without ';', such as uid=42", cookie);
+	}
 	if ((o->host && strpbrk(o->host, "\r\n ")) || strpbrk(o->path, "\r\n ") || *o->path != '/')
 		return log_err(0, "shunt explain: --path begins with /, and neither --path nor --host has blanks");
+	if (o->query && (strpbrk(o->query, "\r\n #") || strchr(o->path, '#')))
+		return log_err(0, "shunt explain: --query: found '%s' for the path '%s', allowed is NAME=VALUE&NAME=VALUE without blanks and '#'", o->query,
+			       o->path);
+	return 0;
+}
+
+/* Finds what cannot be right without looking at any table: a usage error. */
+static int check_options(const struct explain_options *o, struct question *question)
+{
+	uint16_t port;
+
+	if (check_head(o) < 0)
+		return -EINVAL;
 	if (o->client && addr_parse(o->client, &question->request.client) < 0)
 		return log_err(0, "shunt explain: --client: found '%s', allowed are IPv4 and IPv6 addresses", o->client);
 	if (o->frontend && addr_port_parse(o->frontend, &question->request.frontend, &port) < 0)
@@ -169,14 +188,17 @@ static char *build_head(const struct explain_options *o, const struct question *
 	out = open_memstream(&head, &size);
 	if (!out)
 		return NULL;
-	fprintf(out, "GET %s HTTP/1.1\r\nHost: %s\r\n", o->path, question->host);
+	fprintf(out, "GET %s%s%s HTTP/1.1\r\nHost: %s\r\n", o->path, !o->query ? "" : strchr(o->path, '?') ? "&" : "?", o->query ? o->query : "",
+		question->host);
 	for (size_t i = 0; i < o->headers.count; i++) {
 		const char *header = o->headers.items[i], *equals = strchr(header, '=');
 
 		if (strncasecmp(header, "host=", strlen("host=")) != 0)
 			fprintf(out, "%.*s: %s\r\n", (int)(equals - header), header, equals + 1);
 	}
-	fputs("\r\n", out);
+	for (size_t i = 0; i < o->cookies.count; i++)
+		fprintf(out, "%s%s", i ? "; " : "Cookie: ", o->cookies.items[i]);
+	fputs(o->cookies.count ? "\r\n\r\n" : "\r\n", out);
 	if (fclose(out)) {
 		free(head);
 		return NULL;
@@ -382,7 +404,7 @@ static int run(const void *data, int argc, char **argv)
 const struct cmd cmd_explain = {
 	.name = "explain",
 	.summary = "Tell which version and pod a user gets, and why, by the kernel's own code",
-	.details = "shunt explain --header userhash=1010101010",
+	.details = "shunt explain --header userhash=1010101010\nshunt explain --cookie uid=42\nshunt explain --path /cart --query 'uid=42&lang=de'",
 	.options = options_table,
 	.option_count = ARRAY_SIZE(options_table),
 	.defaults = &defaults,
