@@ -272,6 +272,19 @@ static __always_inline bool answer_out_of_step(const struct work *w, const struc
 	return answer_reads(flow) && w->p.ack == flow->snext && seq_before(flow->answer_next, flow->snext);
 }
 
+/* Packets overtake each other, also on their way to us; the last byte by number is then not the last to come. */
+static __always_inline void answer_gaps(struct shunt_flow *flow, __u32 start, __u32 end)
+{
+	__u32 filled;
+
+	if (seq_after(start, flow->snext)) {
+		flow->missing += start - flow->snext;
+	} else if (unlikely(flow->missing)) {
+		filled = (seq_before(end, flow->snext) ? end : flow->snext) - start;
+		flow->missing -= filled < flow->missing ? filled : flow->missing;
+	}
+}
+
 /*
  * A packet with payload from the current leg; `start`: S of its first byte. Called before the packet moves snext. DROP: it must not pass, see above.
  */
@@ -293,11 +306,12 @@ static __always_inline int answer_follow(struct __sk_buff *skb, struct work *w, 
 		if (unlikely(flow->answer >= SHUNT_ANSWER_CHUNK) && seq_after(end, flow->answer_next))
 			answer_chunks(skb, w, flow, start);
 	}
+	answer_gaps(flow, start, end);
 	if (flow->answer != SHUNT_ANSWER_BODY)
 		return PASS;
 	if (seq_after(flow->snext, end))
 		end = flow->snext;
-	if (seq_before(end, flow->answer_end))
+	if (seq_before(end, flow->answer_end) || flow->missing)
 		return PASS;
 	answer_complete(flow, now);
 	flow->answer = SHUNT_ANSWER_IDLE;

@@ -68,6 +68,7 @@ static __always_inline void request_framing(const struct work *w, struct shunt_f
 
 	flow->answer = SHUNT_ANSWER_HEAD;
 	flow->answer_next = flow->snext;
+	flow->missing = 0;
 	flow->flags &= ~SHUNT_F_HEAD;
 	if (r->head_method)
 		flow->flags |= SHUNT_F_HEAD;
@@ -321,7 +322,7 @@ __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_f
 		}
 		return request_fresh(skb, w, flow);
 	}
-	if (answer_out_of_step(w, flow)) {
+	if (answer_out_of_step(w, flow) || (flow->missing && w->p.ack == flow->snext)) {
 		answer_lost(flow);
 		return GO_ON;
 	}

@@ -326,7 +326,7 @@ struct shunt_flow {
 	__u64 started;     /* ns, bpf_ktime_get_ns(): first byte of the current request */
 	__u64 opened;      /* ns: SYN to the pod of the opening leg */
 	__u32 attempt;     /* pods tried before that one */
-	__u32 pad;
+	__u32 missing;     /* bytes before snext that have not gone by yet: they were lost on the way to us, or overtaken */
 	__u64 seen;        /* ns: last packet */
 	struct shunt_leg leg[SHUNT_LEGS];
 };

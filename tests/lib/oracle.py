@@ -42,6 +42,32 @@ class Packet:
             self.payload = end - tcp - (frame[tcp + 12] >> 4) * 4
 
 
+class Coverage:
+    """Which bytes of one direction of a connection have gone by."""
+
+    def __init__(self, first):
+        self.first, self.high, self.holes = first, 0, []
+
+    def add(self, seq, length):
+        """True: some of these bytes are new."""
+        start = (seq - self.first) & 0xFFFFFFFF
+        if start > 1 << 31:
+            return False  # before the first byte that was seen
+        end, new = start + length, start + length > self.high
+        if start > self.high:
+            self.holes.append((self.high, start))
+        self.high = max(self.high, end)
+        left = []
+        for low, high in self.holes:
+            if start < high and end > low:
+                new = True
+                left += [(a, b) for a, b in ((low, min(start, high)), (max(end, low), high)) if a < b]
+            else:
+                left.append((low, high))
+        self.holes = left
+        return new
+
+
 class Capture:
     """Captures on one interface of a namespace inside a with block; `packets` is complete afterwards."""
 
@@ -88,15 +114,20 @@ class Capture:
                        and ((p.target, p.dport) == (address, port) or (p.source, p.sport) == (address, port))), key=lambda p: p.time_ns)
 
     def latencies_ns(self, address, port):
-        """One latency for each request to address:port. For connections whose client waits for an answer before it asks again."""
-        started, ended, latencies = {}, {}, []
+        """One latency for each request to address:port. For connections whose client waits for an answer before it asks again.
+
+        An answer ends when the last of its bytes goes by for the first time: a packet that a pod on a busy machine sends again, because the ACK is late,
+        brings nothing new.
+        """
+        started, ended, latencies, seen = {}, {}, [], {}
         for packet in self.tcp(address, port):
             asks = packet.dport == port and packet.target == address
             client = packet.sport if asks else packet.dport
             if packet.payload == 0:
                 continue
             if not asks:
-                ended[client] = packet.time_ns
+                if seen.setdefault(client, Coverage(packet.seq)).add(packet.seq, packet.payload):
+                    ended[client] = packet.time_ns
             elif client not in started or client in ended:
                 if client in ended:
                     latencies.append(ended.pop(client) - started[client])
