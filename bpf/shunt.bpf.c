@@ -106,7 +106,7 @@ static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, s
 	last = client_closes(w, flow, ends);
 	if (w->p.len)
 		count_rx(leg, end - leg->cdelta);
-	if (unlikely(ends && !w->p.len && legs_idle(flow)))
+	if (unlikely((ends || last) && !w->p.len && legs_idle(flow)))
 		verdict = close_all(skb, w, flow, leg);
 	else
 		verdict = translate(skb, w, flow, leg, true);
@@ -229,7 +229,8 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 	} else if (flow->kind == SHUNT_KIND_CONNECTION && flow->flags & SHUNT_F_WAITING && !(w->p.flags & TCP_RST)) {
 		answer_first_byte(flow, bpf_ktime_get_ns()); /* the SYN-ACK */
 	}
-	if (seq_after(end, leg->pnext) || (flow->kind == SHUNT_KIND_CONNECTION && w->p.flags & TCP_SYN)) {
+	/* What has gone by, not what a bare ACK behind a lost packet says was sent. */
+	if ((seq_after(end, leg->pnext) && (w->p.len || w->p.flags & TCP_FIN)) || (flow->kind == SHUNT_KIND_CONNECTION && w->p.flags & TCP_SYN)) {
 		if (w->p.flags & TCP_SYN)
 			end++;
 		leg->pnext = end;

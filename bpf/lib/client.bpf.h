@@ -249,8 +249,8 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 	return hold && hold_append(skb, w, flow, hold) ? HELD : DROP;
 }
 
-/* Client bytes behind the current request, whose answer is not complete: they wait, unacknowledged. */
-static __always_inline int hold_pipelined(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+/* Client bytes behind the current request: they wait, unacknowledged. */
+static __always_inline void hold_more(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
 	struct shunt_hold *hold;
 
@@ -261,7 +261,21 @@ static __always_inline int hold_pipelined(struct __sk_buff *skb, struct work *w,
 		reason_count(SHUNT_R_PIPELINED);
 	else
 		reason_count(SHUNT_R_HOLD_DROP);
-	return DROP;
+}
+
+/* The same while the answer is not complete. What the packet says of that, its ACK and window, goes on without the bytes. */
+static __always_inline int hold_pipelined(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	struct shunt_leg *leg = LEG(flow, flow->current);
+
+	hold_more(skb, w, flow);
+	forge_to_pod(w, leg, TCP_ACK);
+	w->forge.seq = leg->cnext;
+	w->forge.ack = w->p.ack - leg->sdelta;
+	w->forge.window = w->p.window;
+	if (flow->flags & SHUNT_F_TSTAMP)
+		forge_tstamp(w, flow->ts_client, leg->tslast);
+	return forge_bare(skb, w) ? DROP : send_to_pod(skb, w, false);
 }
 
 /* A segment with the end of the current request and the start of another: through the hold, which sends the first part and keeps the second. */
@@ -309,16 +323,14 @@ __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_f
 	if (!seq_after(end, flow->request_end))
 		return GO_ON;
 	if (flow->answer == SHUNT_ANSWER_IDLE) {
-		if (seq_after(w->p.seq, flow->request_end)) {
-			if (hold_waiting(flow))
-				return hold_pipelined(skb, w, flow);
-			reason_count(SHUNT_R_HOLD_DROP);
-			return DROP;
-		}
 		if (hold_waiting(flow)) { /* bytes that waited, and these */
-			hold_pipelined(skb, w, flow);
+			hold_more(skb, w, flow);
 			flow->started = bpf_ktime_get_ns();
 			return HELD;
+		}
+		if (seq_after(w->p.seq, flow->request_end)) {
+			reason_count(SHUNT_R_HOLD_DROP);
+			return DROP;
 		}
 		return request_fresh(skb, w, flow);
 	}
@@ -456,7 +468,7 @@ __noinline int flow_begin(struct __sk_buff *skb, struct work *w)
 	switch (cookie_prove(skb, w)) {
 	case PROOF_GOOD:
 		break;
-	case PROOF_OLD:
+	case PROOF_NOT_NOW:
 		return DROP;
 	default:
 		return reset_stranger(skb, w);

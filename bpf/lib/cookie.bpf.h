@@ -7,7 +7,7 @@
  *
  *     our tsval:  milliseconds, rounded down to 256  │ MSS class:2 │ -:1 │ SACK:1 │ wscale:4 (15: none)
  *
- * A client without timestamps gets neither window scale nor SACK, and its MSS class is found by making the cookies of all classes again.
+ * A client without timestamps gets neither window scale nor SACK, and its MSS class is found by making the cookie again.
  */
 #ifndef SHUNT_COOKIE_BPF_H
 #define SHUNT_COOKIE_BPF_H
@@ -17,9 +17,12 @@
 
 enum proof {
 	PROOF_GOOD,
-	PROOF_OLD,  /* of a flow that has ended */
+	PROOF_NOT_NOW, /* of a flow that has ended, or what begins a flow is still to come: nobody's fault */
 	PROOF_NONE,
 };
+
+#define CLASS_UNKNOWN 4
+#define FIRST_FLIGHT 0x10000 /* more than a client sends before its first ACK comes */
 
 /* The kernel's classes: msstab[] of net/ipv4/syncookies.c and net/ipv6/syncookies.c. */
 static __always_inline __u16 mss_of_class(__u32 class, __u8 family)
@@ -143,12 +146,14 @@ static __always_inline bool tstamp_load(struct __sk_buff *skb, const struct work
 	return true;
 }
 
-/* Class of a cookie whose client has no timestamps: all classes' cookies differ by the class alone, so one of them tells. */
-static __always_inline __u32 cookie_class(struct work *w, __u32 isn)
+/*
+ * What the cookie of the lowest MSS class would be, now, had the client begun at `isn`. A cookie is a hash of the addresses, plus the ISN, plus the minute,
+ * plus its class (net/ipv4/syncookies.c), so the difference to the acknowledged one tells the class when the ISN is known, and the ISN but for the class.
+ * Negative: none can be made.
+ */
+static __always_inline __s64 cookie_lowest(struct work *w, __u32 isn)
 {
 	struct cookie_headers *h = &w->cookie;
-	__u32 cookie = w->p.ack - 1, class;
-	__s64 lowest;
 
 	h->tcp.seq = bpf_htonl(isn);
 	((__u8 *)&h->tcp)[12] = (TCP_LEN + 4) << 2;
@@ -157,17 +162,31 @@ static __always_inline __u32 cookie_class(struct work *w, __u32 isn)
 	h->options[1] = 4;
 	h->options[2] = mss_of_class(0, w->p.family) >> 8;
 	h->options[3] = mss_of_class(0, w->p.family) & 0xff;
-	lowest = cookie_make(w, 4);
-	class = cookie - (__u32)lowest;
-	/* Made in another minute: the lowest class is always safe. */
-	return lowest >= 0 && class < 4 ? class : 0;
+	return cookie_make(w, 4);
+}
+
+/* The class of the acknowledged cookie; CLASS_UNKNOWN: it was made in another minute. */
+static __always_inline __u32 cookie_class(struct work *w, __u32 isn)
+{
+	__s64 lowest = cookie_lowest(w, isn);
+	__u32 class = w->p.ack - 1 - (__u32)lowest;
+
+	return lowest >= 0 && class < CLASS_UNKNOWN ? class : CLASS_UNKNOWN;
+}
+
+/* A client whose handshake has just ended, but the packet that proves it is lost or late: this one is from further on. */
+static __always_inline bool cookie_ahead(struct work *w)
+{
+	__s64 zero = cookie_lowest(w, 0);
+
+	return zero >= 0 && w->p.seq - (w->p.ack - 1 - (__u32)zero) < FIRST_FLIGHT;
 }
 
 /* Proves a packet that is no SYN as the end of a handshake of ours; the flow that it begins is in w->fresh then. */
 __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 {
 	struct shunt_flow *flow;
-	__u32 isn, *closed, tsecr, class;
+	__u32 isn, *closed, tsecr, class, made;
 
 	if (!w)
 		return PROOF_NONE;
@@ -176,13 +195,16 @@ __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 	if ((w->p.flags & (TCP_ACK | TCP_RST | TCP_SYN)) != TCP_ACK || cookie_load(skb, w))
 		return PROOF_NONE;
 	if (!cookie_valid(w)) {
+		/* A FIN that comes again gets a reset: the client waits for an ACK of it which the pod will not send twice. */
+		if (!(w->p.flags & TCP_FIN) && (bpf_map_lookup_elem(&shunt_closed, &w->key) || cookie_ahead(w)))
+			return PROOF_NOT_NOW;
 		reason_count(SHUNT_R_COOKIE_BAD);
 		return PROOF_NONE;
 	}
 	closed = bpf_map_lookup_elem(&shunt_closed, &w->key);
 	if (closed && *closed == isn) {
 		reason_count(SHUNT_R_COOKIE_REPLAYED);
-		return PROOF_OLD;
+		return PROOF_NOT_NOW;
 	}
 	__builtin_memset(flow, 0, sizeof(*flow));
 	flow->kind = SHUNT_KIND_REQUEST;
@@ -192,6 +214,7 @@ __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 	flow->snext = w->p.ack;
 	flow->sacked = w->p.ack;
 	flow->wscale = NO_WSCALE;
+	made = cookie_class(w, isn);
 	if (tstamp_load(skb, w, &flow->ts_client, &tsecr)) {
 		flow->flags |= SHUNT_F_TSTAMP | (tsecr & 1 << 4 ? SHUNT_F_SACK : 0);
 		flow->ts_sent = tsecr;
@@ -199,8 +222,11 @@ __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 		if (flow->wscale != NO_WSCALE)
 			flow->flags |= SHUNT_F_WSCALE;
 		class = tsecr >> 6 & 3;
+		/* A cookie of class 3 is one of class 2 for the next ISN: the first bytes are missing. */
+		if (made != CLASS_UNKNOWN && made != class)
+			return PROOF_NOT_NOW;
 	} else {
-		class = cookie_class(w, isn);
+		class = made == CLASS_UNKNOWN ? 0 : made; /* the lowest is always safe */
 	}
 	flow->mss = mss_of_class(class, w->p.family);
 	return PROOF_GOOD;

@@ -32,20 +32,34 @@ static __always_inline void leg_key(struct work *w, const struct shunt_leg *leg,
 	w->leg_key.pport = leg->pport;
 }
 
-static __always_inline bool leg_try_port(struct work *w, struct shunt_leg *leg, __be16 lport)
+/*
+ * The leg's tuple is in the map: takes it over when an earlier leg of this client and frontend left it. A live leg of the flow keeps its own: two versions
+ * may have one pod. A dead one lets go, so that the tuple is forgotten with its new leg and not before.
+ */
+static __always_inline bool leg_take_over(struct work *w, struct shunt_flow *flow, const struct shunt_leg *leg)
 {
-	struct shunt_leg_owner *owner;
+	struct shunt_leg_owner *owner = bpf_map_lookup_elem(&shunt_leg, &w->leg_key);
+	struct shunt_leg *other;
 
+	if (!owner || owner->cport != w->key.cport || owner->fport != w->key.fport || w->leg_key.lport != w->key.cport ||
+	    !addr_equal(&owner->frontend, &w->key.frontend))
+		return false;
+	other = LEG(flow, owner->leg);
+	if (other->lport == w->leg_key.lport && other->pport == leg->pport && addr_equal(&other->pod, &leg->pod)) {
+		if (other->state == SHUNT_LEG_OPEN || other->state == SHUNT_LEG_OPENING)
+			return false;
+		other->lport = 0;
+	}
+	return !bpf_map_update_elem(&shunt_leg, &w->leg_key, &w->owner, BPF_ANY);
+}
+
+static __always_inline bool leg_try_port(struct work *w, struct shunt_flow *flow, struct shunt_leg *leg, __be16 lport)
+{
 	leg_key(w, leg, lport);
 	if (bpf_map_lookup_elem(&shunt_direct, &w->leg_key))
 		return false;
-	if (bpf_map_update_elem(&shunt_leg, &w->leg_key, &w->owner, BPF_NOEXIST)) {
-		/* Left by an earlier leg of this very tuple: ours. */
-		owner = bpf_map_lookup_elem(&shunt_leg, &w->leg_key);
-		if (!owner || owner->cport != w->key.cport || owner->fport != w->key.fport || lport != w->key.cport ||
-		    !addr_equal(&owner->frontend, &w->key.frontend) || bpf_map_update_elem(&shunt_leg, &w->leg_key, &w->owner, BPF_ANY))
-			return false;
-	}
+	if (bpf_map_update_elem(&shunt_leg, &w->leg_key, &w->owner, BPF_NOEXIST) && !leg_take_over(w, flow, leg))
+		return false;
 	leg->lport = lport;
 	return true;
 }
@@ -78,11 +92,11 @@ __noinline int leg_claim_port(struct work *w, struct shunt_flow *flow, __u32 ind
 	w->owner.cport = w->key.cport;
 	w->owner.owner = SHUNT_OWNER_FLOW;
 	w->owner.leg = index;
-	if (!other && leg_try_port(w, leg, w->key.cport))
+	if (!other && leg_try_port(w, flow, leg, w->key.cport))
 		return 0;
 	reason_count(SHUNT_R_LEG_PORT);
 	for (int i = 0; i < LEG_PORT_TRIES; i++) {
-		if (leg_try_port(w, leg, bpf_htons(1024 + bpf_get_prandom_u32() % 64000)))
+		if (leg_try_port(w, flow, leg, bpf_htons(1024 + bpf_get_prandom_u32() % 64000)))
 			return 0;
 	}
 	return -1;
@@ -253,7 +267,7 @@ __noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *fl
 		return DROP;
 	forge_to_pod(w, leg, TCP_ACK | TCP_PSH);
 	w->forge.window = flow->window;
-	w->forge.ack = flow->snext - leg->sdelta;
+	w->forge.ack = flow->sacked - leg->sdelta; /* not snext: what the pod has sent may be lost on its way to the client */
 	w->emit.mss = flow->mss < SEGMENT_MAX ? flow->mss : SEGMENT_MAX;
 	if (flow->flags & SHUNT_F_TSTAMP) {
 		forge_tstamp(w, flow->ts_client, leg->tslast);

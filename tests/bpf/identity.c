@@ -13,13 +13,15 @@
  *               .13:80   client first         route 2: Host header.test, header uid: the same
  *                                             route 3: Host client.test, client address: v1
  *                                             route 4: Host half.test, cookie Sid: half v1, half v2
+ *                                             route 5: Host twin.test, header uid: a version of its own, on v2's pod
  *
  * Each frontend has all routes, in another order; so each takes requests that its first route's name does not find.
  */
-enum { KINDS = 5, ORDERS = 3, ROUTES = KINDS * ORDERS, RULES = 2 * 3 * ORDERS, FRONTENDS = 2 * ORDERS };
+enum { KINDS = 6, ORDERS = 3, ROUTES = KINDS * ORDERS, RULES = 2 * 3 * ORDERS, FRONTENDS = 2 * ORDERS };
+enum { TWIN_SPLIT = 5, TWIN_VERSION = 4, TWIN_SERIES = 4 };
 
 static const int frontends[ORDERS] = { 10, 12, 13 };
-static const int orders[ORDERS][KINDS] = { { 0, 1, 2, 3, 4 }, { 1, 2, 3, 4, 0 }, { 3, 4, 0, 1, 2 } };
+static const int orders[ORDERS][KINDS] = { { 0, 1, 2, 3, 4, 5 }, { 1, 2, 3, 4, 5, 0 }, { 3, 4, 5, 0, 1, 2 } };
 
 static const struct {
 	enum shunt_identity identity;
@@ -32,6 +34,7 @@ static const struct {
 	{ SHUNT_ID_HEADER, "uid", "header.test", 0, true },
 	{ SHUNT_ID_CLIENT, "", "client.test", 0, false },
 	{ SHUNT_ID_COOKIE, "Sid", "half.test", 2, false },
+	{ SHUNT_ID_HEADER, "uid", "twin.test", TWIN_SPLIT, false },
 };
 
 static void set_route(struct shunt_route *route, int kind)
@@ -42,6 +45,24 @@ static void set_route(struct shunt_route *route, int kind)
 	};
 	memcpy(route->name, kinds[kind].name, route->name_len);
 	memcpy(route->host, kinds[kind].host, route->host_len);
+}
+
+static void set_twin(struct tables *t)
+{
+	static struct tables_version versions[TWIN_VERSION + 1];
+	static struct shunt_split splits[TWIN_SPLIT + 1];
+
+	memcpy(versions, t->versions, TWIN_VERSION * sizeof(*versions));
+	versions[TWIN_VERSION] = t->versions[DIALOG_V2];
+	versions[TWIN_VERSION].value.series = TWIN_SERIES;
+	memcpy(splits, t->splits, TWIN_SPLIT * sizeof(*splits));
+	splits[TWIN_SPLIT] = (struct shunt_split){ .shares = 1, .share = { { .end = 1ull << 32, .version = TWIN_VERSION } } };
+	memcpy(&t->series[TWIN_SERIES], &t->series[DIALOG_V2], sizeof(t->series[0]));
+	strcpy(t->series[TWIN_SERIES].route, "default/twin");
+	t->versions = versions;
+	t->version_count = TWIN_VERSION + 1;
+	t->splits = splits;
+	t->split_count = TWIN_SPLIT + 1;
 }
 
 static const struct tables *tables(void)
@@ -55,6 +76,7 @@ static const struct tables *tables(void)
 		return &t;
 	t = *dialog_tables();
 	t.rule_count = 0;
+	set_twin(&t);
 	for (int i = 0; i < ROUTES; i++) {
 		int kind = orders[i / KINDS][i % KINDS];
 
@@ -189,29 +211,58 @@ static void test_a_head_cut_anywhere_gives_the_same_user(void **state)
 	}
 }
 
+/* The next request on a new leg, with its answer. */
+static void goes_to_new_leg(struct dialog *d, struct dialog_pod *pod, const char *request)
+{
+	static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+	uint32_t start = d->next;
+
+	dialog_says(d, request);
+	dialog_expect_leg(d, pod, start);
+	dialog_pod_accepts(d, pod, request, strlen(request));
+	dialog_pod_says(d, pod, ok);
+	dialog_flags(d, ACK);
+	dialog_expect_at_pod(d, pod, NULL, 0);
+}
+
 /* One connection, a user of each kind in turn: v1 by cookie, v2 by parameter, v1 by header. */
 static void test_one_connection_may_mix_what_its_users_are_known_by(void **state)
 {
-	static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 	const char *first = GET("/?uid=1011", "cookie.test", "Cookie: uid=000\r\n", "1011"), *second = GET("/?uid=1011", "query.test", "", "000"),
 		   *third = GET("/?uid=1011", "header.test", "Cookie: uid=1011\r\n", "000");
 
 	for (int i = 0; i < SHUNT_FAMILIES * ORDERS; i++) {
 		struct dialog d = towards(*state, i % SHUNT_FAMILIES, i / SHUNT_FAMILIES, "three users on one connection");
 		struct dialog_pod one = dialog_pod(&d, DIALOG_V1), two = dialog_pod(&d, DIALOG_V2);
-		uint32_t start;
 
 		dialog_exchange(&d, &one, first);
-		start = d.next;
-		dialog_says(&d, second);
-		dialog_expect_leg(&d, &two, start);
-		dialog_pod_accepts(&d, &two, second, strlen(second));
-		dialog_pod_says(&d, &two, ok);
-		dialog_flags(&d, ACK);
-		dialog_expect_at_pod(&d, &two, NULL, 0);
+		goes_to_new_leg(&d, &two, second);
 		dialog_says(&d, third);
 		assert_int_equal(bpfrun_reason(*state, SHUNT_R_REBIND), 2);
 		assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_OPEN), 2);
+		bpfrun_forget(*state);
+	}
+}
+
+static void test_two_versions_on_one_pod_have_a_leg_each(void **state)
+{
+	const char *first = GET("/", "twin.test", "", "7"), *second = GET("/?uid=1011", "query.test", "", "0");
+
+	for (int i = 0; i < SHUNT_FAMILIES * ORDERS; i++) {
+		struct dialog d = towards(*state, i % SHUNT_FAMILIES, i / SHUNT_FAMILIES, "two versions on one pod");
+		struct dialog_pod twin = dialog_pod(&d, DIALOG_V2), two = dialog_pod(&d, DIALOG_V2);
+
+		dialog_exchange(&d, &twin, first);
+		goes_to_new_leg(&d, &two, second);
+		assert_int_equal(twin.lport, d.cport);
+		assert_int_not_equal(two.lport, d.cport);
+		dialog_says(&d, first); /* back to the first leg, which must still be known */
+		if (d.r.verdict == V_REDIRECT && d.r.mark == SHUNT_MARK)
+			d.r.verdict = V_PASS;
+		dialog_expect_at_pod(&d, &twin, first, strlen(first));
+		dialog_pod_says(&d, &twin, "HTTP/1.1 204 No Content\r\n\r\n");
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_PORT), 1);
+		assert_int_equal(bpfrun_legs(*state), 2);
 		bpfrun_forget(*state);
 	}
 }
@@ -260,6 +311,7 @@ int main(void)
 		cmocka_unit_test(test_packets_go_where_the_user_belongs),
 		cmocka_unit_test(test_a_head_cut_anywhere_gives_the_same_user),
 		cmocka_unit_test(test_one_connection_may_mix_what_its_users_are_known_by),
+		cmocka_unit_test(test_two_versions_on_one_pod_have_a_leg_each),
 		cmocka_unit_test(test_a_split_by_cookie_is_the_one_that_the_agent_computes),
 		cmocka_unit_test(test_a_cookie_too_long_is_decided_by_its_first_bytes_and_counted),
 	};

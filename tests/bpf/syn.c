@@ -102,7 +102,7 @@ static void test_an_ack_without_our_cookie_is_reset_and_makes_no_flow(void **sta
 
 			dialog_syn(&d);
 			d.received += i == 0 ? 100 : 0;
-			d.next += i == 1 ? 100 : 0;
+			d.next += i == 1 ? 1 << 20 : 0;
 			d.cport += i == 2;
 			d.client.ip[15] ^= i == 3;
 			dialog_flags(&d, ACK);
@@ -113,6 +113,25 @@ static void test_an_ack_without_our_cookie_is_reset_and_makes_no_flow(void **sta
 	}
 	assert_int_equal(bpfrun_reason(*state, SHUNT_R_COOKIE_BAD), 8);
 	assert_int_equal(bpfrun_reason(*state, SHUNT_R_FLOW_UNKNOWN), 8);
+}
+
+/* Its ACK and first segment are lost or late. A reset would end what the client is just beginning; it sends them again. */
+static void test_a_segment_ahead_of_the_one_that_proves_the_client_is_dropped(void **state)
+{
+	static const uint32_t ahead[] = { 1, 2, 3, 100, 14480 };
+
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (size_t i = 0; i < ARRAY_SIZE(ahead); i++) {
+			struct dialog d = dialog_of(*state, family);
+
+			dialog_syn(&d);
+			d.next += ahead[i];
+			dialog_says(&d, "Host: example.com\r\n\r\n");
+			assert_int_equal(d.r.verdict, V_DROP);
+			assert_int_equal(bpfrun_flows(*state), 0);
+		}
+	}
+	assert_int_equal(bpfrun_reason(*state, SHUNT_R_COOKIE_BAD), 0);
 }
 
 static void test_a_reset_of_nobodys_flow_gets_no_answer(void **state)
@@ -170,6 +189,7 @@ int main(void)
 		cmocka_unit_test(test_the_syn_ack_turns_round_to_the_senders_mac),
 		cmocka_unit_test(test_data_with_the_handshakes_ack_is_enough),
 		cmocka_unit_test(test_an_ack_without_our_cookie_is_reset_and_makes_no_flow),
+		cmocka_unit_test(test_a_segment_ahead_of_the_one_that_proves_the_client_is_dropped),
 		cmocka_unit_test(test_a_reset_of_nobodys_flow_gets_no_answer),
 		cmocka_unit_test(test_a_syn_on_a_live_flow_changes_nothing_until_its_cookie_is_proved),
 		cmocka_unit_test(test_a_late_ack_of_an_ended_flow_does_not_revive_it),

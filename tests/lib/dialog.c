@@ -337,12 +337,13 @@ void dialog_pod_flags(struct dialog *d, struct dialog_pod *pod, uint8_t flags)
 static void expect_held(struct dialog *d, struct dialog_pod *pod, const struct bpfrun_frame *frame, const char *bytes, size_t left)
 {
 	const struct pkt *p = &frame->pkt;
+	uint32_t ack = pod->sent - (d->received - d->acked); /* what the client has said to have, no more */
 
 	if (frame->why || p->to_client || !goes(p, &d->client, pod->lport, &pod->addr, pod->port) || p->seq != pod->received ||
-	    p->ack != pod->sent || !p->len || p->len > left || memcmp(p->payload, bytes, p->len) || !(p->flags & ACK) || p->flags & (SYN | FIN | RST) ||
+	    p->ack != ack || !p->len || p->len > left || memcmp(p->payload, bytes, p->len) || !(p->flags & ACK) || p->flags & (SYN | FIN | RST) ||
 	    (d->tstamp && (p->tsval != d->tsval || p->tsecr != pod->tsval)))
 		fail_msg("not the held bytes: %s seq %x (due %x) ack %x (due %x) len %zu of %zu", frame->why ? frame->why : "", p->seq, pod->received,
-			 p->ack, pod->sent, p->len, left);
+			 p->ack, ack, p->len, left);
 	pod->received += p->len;
 	pod->tsecr = p->tsval;
 	d->waiting -= d->waiting < p->len ? d->waiting : p->len;
@@ -418,12 +419,19 @@ void dialog_pod_completes(struct dialog *d, struct dialog_pod *pod, const char *
 	expect_segment(d, &d->r.copy[0], &pkt);
 }
 
+void dialog_expect_parted(struct dialog *d)
+{
+	const struct pkt *p = &d->r.out.pkt;
+
+	if (d->r.verdict != V_PASS || d->r.clones || d->r.copies || d->r.out.why || p->to_client || p->len || p->flags != ACK)
+		dialog_fail(d, "bytes that must wait went somewhere, or what their packet acknowledges did not");
+}
+
 void dialog_waits(struct dialog *d, const char *text)
 {
 	dialog_says(d, text);
 	d->waiting += strlen(text);
-	if (d->r.verdict != V_DROP || d->r.clones || d->r.copies)
-		dialog_fail(d, "a request that must wait went somewhere");
+	dialog_expect_parted(d);
 }
 
 void dialog_expect_released(struct dialog *d, struct dialog_pod *pod, const char *text)

@@ -87,7 +87,10 @@ void dialog_pod_flags(struct dialog *d, struct dialog_pod *pod, uint8_t flags);
 /* The packet at hand is the client's segment, translated, with these bytes. */
 void dialog_expect_at_pod(struct dialog *d, struct dialog_pod *pod, const char *bytes, size_t len);
 
-/* Pipelined bytes of the client: they are held, and nobody hears of them. */
+/* The packet at hand went to the pod as the bare ACK that it is, without its bytes. */
+void dialog_expect_parted(struct dialog *d);
+
+/* Pipelined bytes of the client: they are held; the pod hears only what their packet acknowledges. */
 void dialog_waits(struct dialog *d, const char *text);
 
 /*

@@ -190,6 +190,21 @@ def test_a_request_without_the_cookie_or_parameter_goes_by_client_address_and_is
     assert count(agent, "ID_MISSING") == missing + len(asks)
 
 
+@FAMILIES
+def test_users_of_all_routes_share_connections(topology, agent, family):
+    """Four routes with two versions each, on two pods: more versions than a flow has legs."""
+    rng = random.Random(f"mixed-{family}")
+    expected = {(host, user): explained(agent, host, user) for host in WAYS for user in [f"101{i:07b}" for i in range(4)] + some_users(rng, 12)}
+    wrong = []
+    for _ in range(10):
+        with connected(topology.client1, family) as connection:
+            for (host, user), version in rng.choices(list(expected.items()), k=100):
+                seen = ask(connection, host, *WAYS[host](user, rng))
+                if seen != version:
+                    wrong.append((host, user, version, seen))
+    assert wrong == []
+
+
 @pytest.mark.parametrize("arguments", [["--cookie", "uid"], ["--cookie", "uid=1;b=2"], ["--query", "a=1#b"], ["--query", "a=1 b"]])
 def test_explain_refuses_what_would_not_be_one_cookie_or_one_query(topology, shunt, arguments):
     done = topology.node.run(shunt, "explain", *arguments, check=False)
