@@ -66,7 +66,7 @@ static __always_inline int close_all(struct __sk_buff *skb, struct work *w, stru
 /* A FIN or RST counts only when the pod will believe it too: anybody may send one with any number. */
 static __always_inline bool client_ends(const struct work *w, const struct shunt_leg *leg)
 {
-	return w->p.flags & (TCP_FIN | TCP_RST) && w->p.seq - leg->acked < END_WINDOW;
+	return w->p.flags & (TCP_FIN | TCP_RST) && w->p.seq + w->p.len - leg->acked < END_WINDOW;
 }
 
 /* Follows the closing handshake; true: this packet is the flow's last. */

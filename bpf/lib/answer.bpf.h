@@ -315,6 +315,8 @@ static __always_inline int answer_follow(struct __sk_buff *skb, struct work *w, 
 		return PASS;
 	answer_complete(flow, now);
 	flow->answer = SHUNT_ANSWER_IDLE;
+	if (w->p.flags & TCP_FIN || flow->flags & SHUNT_F_POD_FIN) /* snext may count it */
+		end = flow->answer_end;
 	if (end != flow->answer_end) /* more than it promised: we do not read this pod */
 		answer_lost(flow);
 	return PASS;

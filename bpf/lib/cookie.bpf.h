@@ -195,8 +195,9 @@ __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 	if ((w->p.flags & (TCP_ACK | TCP_RST | TCP_SYN)) != TCP_ACK || cookie_load(skb, w))
 		return PROOF_NONE;
 	if (!cookie_valid(w)) {
-		/* A FIN that comes again gets a reset: the client waits for an ACK of it which the pod will not send twice. */
-		if (!(w->p.flags & TCP_FIN) && (bpf_map_lookup_elem(&shunt_closed, &w->key) || cookie_ahead(w)))
+		/* A bare FIN of an ended flow gets a reset: the client waits for an ACK of it which the pod will not send twice. */
+		closed = bpf_map_lookup_elem(&shunt_closed, &w->key);
+		if (closed ? !(w->p.flags & TCP_FIN) || w->p.len : cookie_ahead(w))
 			return PROOF_NOT_NOW;
 		reason_count(SHUNT_R_COOKIE_BAD);
 		return PROOF_NONE;

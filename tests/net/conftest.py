@@ -23,6 +23,7 @@ def pytest_configure():
     """SIGTERM ends a run as Ctrl-C does: fixtures clean up. (A runner of ours that dies sends it, too.)"""
 
     def stop(*_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would end the clean-up of the first
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
