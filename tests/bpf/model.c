@@ -919,12 +919,14 @@ static uint64_t next_time(const struct model *m)
 	for (size_t i = 0; i < TALKS; i++) {
 		const struct talk *t = &m->talk[i];
 
-		if (!t->started || t->client.state == TCP_END_RESET)
+		if (!t->started)
+			continue;
+		at = sooner(at, t->read_at, m->now); /* what came before a reset can be read behind it */
+		if (t->client.state == TCP_END_RESET)
 			continue;
 		at = sooner(at, tcp_end_timer(&t->client), m->now);
 		at = sooner(at, t->start_at, m->now);
 		at = sooner(at, t->write_at, m->now);
-		at = sooner(at, t->read_at, m->now);
 		at = sooner(at, t->aborts ? t->abort_at : UINT64_MAX, m->now);
 	}
 	for (size_t i = 0; i < m->conns; i++) {
