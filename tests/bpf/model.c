@@ -488,7 +488,8 @@ static void fly(struct model *m, enum link_name link, struct talk *t, const stru
 			abort();
 	*f = (struct flight){ .used = true, .link = link, .at = m->now + delay, .order = m->order++, .talk = t, .conn = conn_of(m, link, p),
 			      .pkt = *p };
-	memcpy(f->payload, p->payload, p->len);
+	if (p->len)
+		memcpy(f->payload, p->payload, p->len);
 	f->pkt.payload = f->payload;
 }
 
