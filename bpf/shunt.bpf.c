@@ -46,7 +46,10 @@ static __always_inline bool flow_closed(const struct shunt_flow *flow)
 
 /* ---- client ──▶ pod ------------------------------------------------------------------------------------------------------------------------ */
 
-/* FIN or RST with idle legs: those are reset first, with copies; then the packet is made anew. Only when it has no payload to lose. */
+/*
+ * The packet is the flow's last, or a FIN or RST: idle legs are reset first, with copies; then it is made anew. Only when it has no payload to lose. A
+ * reset's number is the pod's next: the client's may count held bytes, and the pod would not believe it (RFC 5961 section 3.2).
+ */
 static __always_inline int close_all(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
 	__u32 tsecr;
@@ -55,7 +58,7 @@ static __always_inline int close_all(struct __sk_buff *skb, struct work *w, stru
 		tstamp_load(skb, w, &flow->ts_client, &tsecr);
 	legs_reset(skb, w, flow, flow->current);
 	forge_to_pod(w, leg, w->p.flags);
-	w->forge.seq = w->p.seq - leg->cdelta;
+	w->forge.seq = w->p.flags & TCP_RST ? leg->cnext : w->p.seq - leg->cdelta;
 	w->forge.ack = w->p.ack - leg->sdelta;
 	w->forge.window = w->p.window;
 	if (flow->flags & SHUNT_F_TSTAMP)
@@ -106,7 +109,7 @@ static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, s
 	last = client_closes(w, flow, ends);
 	if (w->p.len)
 		count_rx(leg, end - leg->cdelta);
-	if (unlikely((ends || last) && !w->p.len && legs_idle(flow)))
+	if (unlikely((ends || last) && !w->p.len && (legs_idle(flow) || (w->p.flags & TCP_RST && hold_waiting(flow)))))
 		verdict = close_all(skb, w, flow, leg);
 	else
 		verdict = translate(skb, w, flow, leg, true);

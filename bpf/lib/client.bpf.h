@@ -285,8 +285,9 @@ static __always_inline int hold_crossing(struct __sk_buff *skb, struct work *w, 
 
 	/* A retransmission may begin before what is held, merged from what is held and what went on as it came (and was lost): it replaces the hold. */
 	if (!(flow->flags & SHUNT_F_ACKED) && (seq_after(w->p.seq, hold_end(flow)) || seq_before(w->p.seq, flow->hold_seq)))
-		hold_free(w, flow);
-	hold = hold_take(w, flow, w->p.seq);
+		hold = hold_restart(w, flow, w->p.seq);
+	else
+		hold = hold_take(w, flow, w->p.seq);
 	if (!hold)
 		return DROP;
 	hold_append(skb, w, flow, hold);
@@ -564,10 +565,12 @@ __noinline int direct_begin(struct work *w)
 
 	if (!w)
 		return PASS;
-	known = bpf_map_lookup_elem(&shunt_direct, &w->leg_key);
-	if (known)
-		return PASS;
 	direct.cport = w->p.sport;
+	known = bpf_map_lookup_elem(&shunt_direct, &w->leg_key);
+	if (known && known->cport == w->p.sport)
+		return PASS; /* this connection's own entry */
+	if (known) /* of a connection that was moved to this port some time ago: it is over, or its client would not use the port again */
+		bpf_map_delete_elem(&shunt_direct, &w->leg_key);
 	if (!bpf_map_lookup_elem(&shunt_leg, &w->leg_key)) {
 		bpf_map_update_elem(&shunt_direct, &w->leg_key, &direct, BPF_NOEXIST);
 		return PASS;

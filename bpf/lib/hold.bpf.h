@@ -96,6 +96,15 @@ static __always_inline void hold_free(const struct work *w, struct shunt_flow *f
 	flow->flags &= ~SHUNT_F_ACKED;
 }
 
+/* The buffer begins anew at `seq` with no request bytes; a piece of an answer's head stays. */
+static __always_inline struct shunt_hold *hold_restart(const struct work *w, struct shunt_flow *flow, __u32 seq)
+{
+	flow->hold_seq = seq;
+	flow->hold_len = 0;
+	flow->flags &= ~SHUNT_F_ACKED;
+	return hold_take(w, flow, seq);
+}
+
 /* C: one past the last held byte. */
 static __always_inline __u32 hold_end(const struct shunt_flow *flow)
 {
