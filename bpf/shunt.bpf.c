@@ -198,7 +198,8 @@ static __always_inline bool pod_closes(const struct work *w, struct shunt_flow *
 		flow->flags |= SHUNT_F_POD_FIN;
 	if (flow->flags & SHUNT_F_CLIENT_FIN && w->p.ack + leg->cdelta == flow->client_fin)
 		flow->flags |= SHUNT_F_CLIENT_FIN_ACKED;
-	return w->p.flags & TCP_RST || flow_closed(flow);
+	/* A reset that answers an earlier connection of the tuple has a number from anywhere; the client does not believe it either. */
+	return (w->p.flags & TCP_RST && w->p.seq - leg->pnext + END_WINDOW < 2 * END_WINDOW) || flow_closed(flow);
 }
 
 /* What the pod has acknowledged need not be held any more. */
