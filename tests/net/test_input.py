@@ -3,6 +3,9 @@
 
 import copy
 import json
+import os
+import shutil
+import tempfile
 
 import pytest
 import yaml
@@ -153,8 +156,12 @@ def test_a_missing_capability_is_named(topology, make_agent, shunt, drop, missin
 
 def test_without_root_the_missing_capabilities_are_named(topology, make_agent, shunt):
     agent = make_agent()
-    done = topology.node.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", shunt, "run",
-                             SAMPLE, *agent.common, check=False)
+    with tempfile.TemporaryDirectory() as place:  # the tree may lie where only root can read, such as its home
+        os.chmod(place, 0o755)
+        shutil.copy(shunt, f"{place}/shunt")
+        shutil.copytree(SAMPLE, f"{place}/manifests")
+        done = topology.node.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
+                                 f"{place}/shunt", "run", f"{place}/manifests", *agent.common, check=False)
     assert done.returncode == 1
     assert "CAP_BPF" in done.stderr and "CAP_NET_ADMIN" in done.stderr
 
