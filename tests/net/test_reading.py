@@ -49,6 +49,7 @@ LOADS = [
 # Between the bystander's stamp and the program's clock lies what the kernel does between them, on a busy machine also an interrupt: less than 2 %, and less
 # than a bucket, of all latencies above half a millisecond.
 STAMP_NS = 10_000
+SHORT_NS = 1_000_000  # what takes longer is held to the 2 % alone
 
 
 @pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
@@ -76,10 +77,11 @@ def test_counts_and_latencies_equal_the_bystanders(topology, agent, family, path
     assert other["requests"] == 0
 
     mean, seen_mean = numbers["latency_sum_ns"] / numbers["latency_count"], sum(seen) / len(seen)
-    assert mean == pytest.approx(seen_mean, rel=0.02, abs=STAMP_NS)
+    assert abs(mean - seen_mean) <= 0.02 * seen_mean + (STAMP_NS if seen_mean < SHORT_NS else 0)
     for share in (0.5, 0.95):
-        true = quantile(seen, share)
-        assert bucket(true - STAMP_NS) - 1 <= hist_quantile(slots_of(agent, version), share) <= bucket(true) + 1
+        # A few requests between whose two clocks the machine did something else change places: the quantile is that of two in a hundred more or less.
+        low, high = quantile(seen, share - 0.02), quantile(seen, share + 0.02)
+        assert bucket(low - STAMP_NS) - 1 <= hist_quantile(slots_of(agent, version), share) <= bucket(high) + 1
 
 
 def test_answers_are_counted_by_status_class_and_server_errors_as_errors(topology, agent):
