@@ -139,22 +139,13 @@ static __always_inline int client_locked(struct __sk_buff *skb, struct work *w)
 	return verdict == HELD ? request_or_probe(skb, w, flow) : verdict;
 }
 
-/* No flow has this packet. */
-static __always_inline int client_stranger(struct __sk_buff *skb, struct work *w, bool *ret_locked_path)
-{
-	if (!frontend_find(w))
-		return direct_from_client(skb, w);
-	*ret_locked_path = true;
-	return GO_ON;
-}
-
 SEC("tc")
 int shunt_from_client(struct __sk_buff *skb)
 {
 	struct work *w = work_area();
 	struct shunt_lock *lock;
-	bool known, ours = false;
-	int verdict;
+	int verdict = GO_ON;
+	bool known, syn;
 
 	if (skb->mark == SHUNT_MARK) { /* ours, on its way round to a pod */
 		skb->mark = 0;
@@ -167,12 +158,10 @@ int shunt_from_client(struct __sk_buff *skb)
 	w->attempt = 0;
 	key_from_client(w);
 	known = bpf_map_lookup_elem(&shunt_flow, &w->key) != NULL;
-	if (!known) {
-		verdict = client_stranger(skb, w, &ours);
-		if (!ours)
-			return verdict;
-	}
-	if ((w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+	if (!known && !frontend_find(w))
+		return direct_from_client(skb, w);
+	syn = (w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	if (syn) {
 		if (known && !frontend_find(w)) /* the plan has dropped it; the old flow is the sweep's */
 			return PASS;
 		if (w->frontend.kind == SHUNT_KIND_REQUEST)
@@ -181,8 +170,7 @@ int shunt_from_client(struct __sk_buff *skb)
 	lock = lock_take(&w->key);
 	if (!lock)
 		return DROP;
-	verdict = GO_ON;
-	if ((w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+	if (syn)
 		verdict = connection_begin(skb, w);
 	if (verdict == GO_ON)
 		verdict = client_locked(skb, w);
