@@ -225,6 +225,7 @@ static void read_builtins(struct run *run, size_t version, const struct resoluti
 		fail_builtins(run, version, strerror(-r));
 		return;
 	}
+	evidence_from_counters(&window, &run->readings->evidence[version]);
 	for (size_t m = 0; m < run->readings->metric_count; m++) {
 		struct metric_origin origin = metric_resolve(run->engine->world, run->ns, run->readings->metrics[m]);
 

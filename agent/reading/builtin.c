@@ -73,21 +73,24 @@ static void latency_percentile(const struct builtin *builtin, const struct serie
 
 	if (!has_responses(window, reading))
 		return;
-	quantile = shunt_hist_quantile((const __u64 *)window->latency[SHUNT_LATENCY_TOTAL].slot, builtin->quantile);
+	quantile = shunt_hist_quantile((const __u64 *)window->latency[SHUNT_LATENCY_TOTAL].slot, builtin->basis.quantile);
 	reading_set(reading, quantile.mid_ns / NS_PER_MS);
 }
 
 #define PERCENTILE(text, fraction)                                                                                                                     \
 	{                                                                                                                                              \
-		text "th-percentile-tail-latency", text "th percentile tail latency", "milliseconds", METRIC_GAUGE, latency_percentile, fraction       \
+		text "th-percentile-tail-latency", text "th percentile tail latency", "milliseconds", METRIC_GAUGE, latency_percentile,                \
+		{ .form = FORM_QUANTILE, .quantile = fraction }                                                                                                \
 	}
 
 static const struct builtin builtins[] = {
-	{ "request-count", "Number of requests", "", METRIC_COUNTER, request_count, 0 },
-	{ "error-count", "Number of error responses: status 500 and above, and connections that ended before their response", "", METRIC_COUNTER, error_count, 0 },
-	{ "error-rate", "Fraction of requests with error responses", "", METRIC_GAUGE, error_rate, 0 },
-	{ "connection-failures", "Number of connections that ended before their response", "", METRIC_COUNTER, connection_failures, 0 },
-	{ "mean-latency", "Mean latency", "milliseconds", METRIC_GAUGE, mean_latency, 0 },
+	{ "request-count", "Number of requests", "", METRIC_COUNTER, request_count, { .form = FORM_NONE } },
+	{ "error-count", "Number of error responses: status 500 and above, and connections that ended before their response", "", METRIC_COUNTER, error_count,
+	  { .form = FORM_NONE } },
+	{ "error-rate", "Fraction of requests with error responses", "", METRIC_GAUGE, error_rate,
+	  { FORM_FRACTION, QUANTITY_ERRORS, QUANTITY_REQUESTS, 0 } },
+	{ "connection-failures", "Number of connections that ended before their response", "", METRIC_COUNTER, connection_failures, { .form = FORM_NONE } },
+	{ "mean-latency", "Mean latency", "milliseconds", METRIC_GAUGE, mean_latency, { FORM_RATIO, QUANTITY_LATENCY_MS, QUANTITY_RESPONSES, 0 } },
 	PERCENTILE("50", 0.5),
 	PERCENTILE("75", 0.75),
 	PERCENTILE("90", 0.9),

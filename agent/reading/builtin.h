@@ -22,7 +22,7 @@ struct builtin {
 	const char *units;       /* "" when it has none */
 	enum metric_type type;
 	void (*compute)(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading);
-	double quantile;         /* of a percentile metric */
+	struct metric_basis basis; /* what evidence its value rests on */
 };
 
 /* The metric of a name without "shunt/"; NULL: there is none. */

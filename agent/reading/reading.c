@@ -132,8 +132,16 @@ int readings_new(const struct world *world, const struct experiment *experiment,
 	if (r < 0)
 		return r;
 	readings->cells = calloc(readings->metric_count * readings->version_count + 1, sizeof(*readings->cells));
-	if (!readings->cells)
+	readings->bases = calloc(readings->metric_count + 1, sizeof(*readings->bases));
+	readings->evidence = calloc(readings->version_count + 1, sizeof(*readings->evidence));
+	if (!readings->cells || !readings->bases || !readings->evidence)
 		return -ENOMEM;
+	for (size_t i = 0; i < readings->metric_count; i++) {
+		const struct builtin *builtin = metric_resolve(world, experiment->meta.ns, readings->metrics[i]).builtin;
+
+		if (builtin)
+			readings->bases[i] = builtin->basis;
+	}
 	*ret_readings = TAKE_PTR(readings);
 	return 0;
 }
@@ -151,6 +159,8 @@ void readings_free(struct readings **readings)
 	for (size_t i = 0; i < r->version_count; i++)
 		free(r->versions[i]);
 	free(r->cells);
+	free(r->bases);
+	free(r->evidence);
 	free(r->metrics);
 	free(r->versions);
 	free(r);

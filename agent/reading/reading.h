@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "reading/evidence.h"
 #include "world/world.h"
 
 /* One value, or why there is none. */
@@ -31,6 +32,8 @@ struct readings {
 	char **versions; /* names; [0] is the baseline */
 	size_t version_count;
 	struct reading *cells;
+	struct metric_basis *bases; /* [metric] how the evidence bears on it; FORM_NONE: not at all */
+	struct evidence *evidence;  /* [version] not present until its source fills it in */
 };
 
 /* The empty table of an experiment. -ENOMEM. */
