@@ -3,8 +3,8 @@
  * Following the answer, to know when it is complete: only then may the next request go to another version, and only then is its time taken.
  *
  *     IDLE ──request──▶ HEAD ──Content-Length──▶ BODY ──answer_end goes by──▶ IDLE
- *                        ▲ │──chunked──▶ CHUNK ─▶ EXTENSION ─▶ CHUNK_END ─▶ CHUNK ...
- *                        └─┘ 1xx          └──last chunk──▶ TRAILER ──▶ BODY
+ *                        ▲ │──chunked──▶ CHUNKED (chunk.bpf.h) ──last chunk──▶ BODY
+ *                        └─┘ 1xx
  *                          └─▶ CLOSE (until the connection ends; pinned)
  *
  * Only the head, the lines around chunks and the trailer are read; answer_next says where the next such byte is, and packets that are all body pass
@@ -14,11 +14,9 @@
 #ifndef SHUNT_ANSWER_BPF_H
 #define SHUNT_ANSWER_BPF_H
 
-#include "lib/hold.bpf.h"
+#include "lib/chunk.bpf.h"
 
 #define ANSWER_INTERIM 3 /* 1xx heads in one packet */
-#define CHUNK_HAS_DIGIT 0x80000000u
-#define ANSWER_CHUNK_BYTES 16384 /* of size lines in one packet */
 
 /* The flow stays on its leg from here on. */
 static __always_inline void flow_pin(struct shunt_flow *flow, enum shunt_reason reason)
@@ -63,7 +61,8 @@ static __always_inline void answer_head(struct work *w, struct shunt_flow *flow,
 	if (r->framing == HTTP_LENGTH && r->length < 0x7fffffff) {
 		flow->answer_end += r->length;
 	} else if (r->framing == HTTP_CHUNKED) {
-		flow->answer = SHUNT_ANSWER_CHUNK;
+		flow->answer = SHUNT_ANSWER_CHUNKED;
+		flow->answer_walk = SHUNT_CHUNK_SIZE;
 		flow->answer_chunk = 0;
 	} else if (!(r->scan.facts & (HTTP_F_UNFRAMED | HTTP_F_CODING | HTTP_F_LENGTH))) { /* it says nothing: until the end */
 		answer_until_close(flow);
@@ -72,99 +71,21 @@ static __always_inline void answer_head(struct work *w, struct shunt_flow *flow,
 	}
 }
 
-struct chunk_walk {
-	struct __sk_buff *skb;
-	struct shunt_flow *flow;
-	__u32 start;   /* S: of the payload */
-	__u32 payload; /* its offset */
-	__u32 len;
-	__u32 lost;
-};
-
-static __always_inline bool chunk_digit(struct shunt_flow *flow, __u8 c)
-{
-	__u8 digit = c - '0';
-
-	if (digit > 9)
-		digit = (c | 0x20) - 'a' + 10;
-	if (digit > 15 || ((c | 0x20) < 'a' && c > '9') || (flow->answer_chunk & ~CHUNK_HAS_DIGIT) >> 26)
-		return false;
-	flow->answer_chunk = CHUNK_HAS_DIGIT | flow->answer_chunk << 4 | digit;
-	return true;
-}
-
-/* The end of a size line: what is to be read next lies behind the data. */
-static __always_inline bool chunk_begins(struct shunt_flow *flow)
-{
-	__u32 size = flow->answer_chunk & ~CHUNK_HAS_DIGIT;
-	bool valid = flow->answer_chunk & CHUNK_HAS_DIGIT;
-
-	flow->answer_next += size;
-	flow->answer = size ? SHUNT_ANSWER_CHUNK_END : SHUNT_ANSWER_TRAILER;
-	flow->answer_chunk = 0;
-	return valid;
-}
-
-/* A byte of a size line, or behind a chunk's data (RFC 9112 section 7.1). false: it cannot be one. */
-static __always_inline bool chunk_byte(struct shunt_flow *flow, __u8 c)
-{
-	if (flow->answer == SHUNT_ANSWER_CHUNK_END) {
-		if (c == '\n')
-			flow->answer = SHUNT_ANSWER_CHUNK;
-		return c == '\n' || c == '\r';
-	}
-	if (c == '\n')
-		return chunk_begins(flow);
-	if (flow->answer == SHUNT_ANSWER_EXTENSION)
-		return true;
-	if (c == '\r' || c == ';' || c == ' ' || c == '\t') {
-		flow->answer = SHUNT_ANSWER_EXTENSION;
-		return true;
-	}
-	return chunk_digit(flow, c);
-}
-
-static __always_inline void trailer_byte(struct shunt_flow *flow, __u8 c)
-{
-	if (c == '\n') {
-		if (!flow->answer_chunk) {
-			flow->answer = SHUNT_ANSWER_BODY;
-			flow->answer_end = flow->answer_next;
-		}
-		flow->answer_chunk = 0;
-	} else if (c != '\r') {
-		flow->answer_chunk++;
-	}
-}
-
-static long chunk_step(__u32 i, struct chunk_walk *walk)
-{
-	struct shunt_flow *flow = walk->flow;
-	__u32 at = flow->answer_next - walk->start;
-	__u8 c;
-
-	if (at >= walk->len || flow->answer == SHUNT_ANSWER_BODY)
-		return 1;
-	if (bpf_skb_load_bytes(walk->skb, walk->payload + at, &c, 1)) {
-		walk->lost = 1;
-		return 1;
-	}
-	flow->answer_next++;
-	if (flow->answer == SHUNT_ANSWER_TRAILER)
-		trailer_byte(flow, c);
-	else if (!chunk_byte(flow, c))
-		walk->lost = 1;
-	return walk->lost ? 1 : 0;
-}
-
 /* Reads the sizes of chunks in this packet, whose payload begins at `start` (S). */
 static __noinline int answer_chunks(struct __sk_buff *skb, const struct work *w, struct shunt_flow *flow, __u32 start)
 {
-	struct chunk_walk walk = { .skb = skb, .flow = flow, .start = start, .payload = w->p.payload, .len = w->p.len };
+	struct http_chunks chunks = { .state = flow->answer_walk, .next = flow->answer_next, .size = flow->answer_chunk };
+	bool good = chunks_in_packet(skb, w, &chunks, start);
 
-	bpf_loop(ANSWER_CHUNK_BYTES, chunk_step, &walk, 0);
-	if (walk.lost || (flow->answer != SHUNT_ANSWER_BODY && seq_before(flow->answer_next, start + w->p.len)))
+	flow->answer_walk = chunks.state;
+	flow->answer_next = chunks.next;
+	flow->answer_chunk = chunks.size;
+	if (!good) {
 		answer_lost(flow);
+	} else if (chunks.state == SHUNT_CHUNK_END) {
+		flow->answer = SHUNT_ANSWER_BODY;
+		flow->answer_end = chunks.next;
+	}
 	return 0;
 }
 
@@ -263,7 +184,7 @@ __noinline int answer_read(struct __sk_buff *skb, struct work *w, struct shunt_f
 /* Something of the answer is still to be read, at answer_next. */
 static __always_inline bool answer_reads(const struct shunt_flow *flow)
 {
-	return flow->answer == SHUNT_ANSWER_HEAD || flow->answer >= SHUNT_ANSWER_CHUNK;
+	return flow->answer == SHUNT_ANSWER_HEAD || flow->answer == SHUNT_ANSWER_CHUNKED;
 }
 
 /* All that the pod has sent is acknowledged, and of what we had to read some went by unread. */
@@ -303,7 +224,7 @@ static __always_inline int answer_follow(struct __sk_buff *skb, struct work *w, 
 			return PASS;
 		for (int i = 0; i < ANSWER_INTERIM && flow->answer == SHUNT_ANSWER_HEAD && seq_after(end, flow->answer_next); i++)
 			answer_read(skb, w, flow, start);
-		if (unlikely(flow->answer >= SHUNT_ANSWER_CHUNK) && seq_after(end, flow->answer_next))
+		if (unlikely(flow->answer == SHUNT_ANSWER_CHUNKED) && seq_after(end, flow->answer_next))
 			answer_chunks(skb, w, flow, start);
 	}
 	answer_gaps(flow, start, end);

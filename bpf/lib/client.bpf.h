@@ -73,10 +73,61 @@ static __always_inline void request_framing(const struct work *w, struct shunt_f
 	if (r->head_method)
 		flow->flags |= SHUNT_F_HEAD;
 	flow->request_end = start + r->head_len;
+	flow->request_walk = SHUNT_CHUNK_END;
+	flow->request_chunk = 0;
 	if (r->framing == HTTP_LENGTH && r->length < 0x3fffffff)
 		flow->request_end += r->length;
+	else if (r->framing == HTTP_CHUNKED)
+		flow->request_walk = SHUNT_CHUNK_SIZE;
 	else if (r->framing != HTTP_NO_BODY)
 		flow_pin(flow, SHUNT_R_REQUEST_UNFRAMED);
+}
+
+static __always_inline struct http_chunks request_walk(const struct shunt_flow *flow)
+{
+	return (struct http_chunks){ .state = flow->request_walk, .next = flow->request_end, .size = flow->request_chunk };
+}
+
+/* Keeps where the walk over a chunked request came to. */
+static __always_inline void request_walked(struct shunt_flow *flow, const struct http_chunks *chunks, bool good)
+{
+	flow->request_walk = chunks->state;
+	flow->request_end = chunks->next;
+	flow->request_chunk = chunks->size;
+	if (flow->hold && !flow->hold_len) /* it has a piece of the answer only */
+		flow->hold_seq = chunks->next;
+	if (!good)
+		flow_pin(flow, SHUNT_R_REQUEST_UNFRAMED);
+}
+
+/* Follows a chunked request through the packet at hand. DROP: the packet is from beyond a byte that must be read first; see answer.bpf.h. */
+__noinline int request_chunks(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	struct http_chunks chunks;
+	bool good;
+
+	if (!w || !flow)
+		return DROP;
+	chunks = request_walk(flow);
+	if (seq_after(w->p.seq, chunks.next)) {
+		reason_count(SHUNT_R_REQUEST_AHEAD);
+		return DROP;
+	}
+	good = chunks_in_packet(skb, w, &chunks, w->p.seq);
+	request_walked(flow, &chunks, good);
+	return GO_ON;
+}
+
+/* The same through what is held of it. */
+static __always_inline void request_chunks_held(struct shunt_flow *flow, const struct shunt_hold *hold)
+{
+	struct http_chunks chunks = request_walk(flow);
+	bool good;
+
+	if (chunks.state == SHUNT_CHUNK_END)
+		return;
+	good = chunks_in_hold(hold, flow, &chunks);
+	request_walked(flow, &chunks, good);
 }
 
 /* The chosen version becomes the flow's: its open leg, or a new one. The request that begins at `start` lies in the hold. */
@@ -201,6 +252,7 @@ __noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_
 		return NOT_YET;
 	choice_report(w);
 	request_framing(w, flow, start);
+	request_chunks_held(flow, hold);
 	return bind_held(skb, w, flow, start);
 }
 
@@ -232,6 +284,8 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 		if (request_scan(w, &w->buf, 0, len) == HTTP_COMPLETE && choose_by_request(w, &w->buf, 0, len) &&
 		    leg_find(flow, w->choice.series) == flow->current) {
 			request_framing(w, flow, start);
+			if (flow->request_walk)
+				request_chunks(skb, w, flow);
 			if (flow->flags & SHUNT_F_PINNED || !seq_after(w->p.seq + w->p.len, flow->request_end)) {
 				choice_report(w);
 				request_begin(flow, w->choice.series);
@@ -239,6 +293,7 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 			}
 			/* More than this request: take the long way. */
 			flow->request_end = start;
+			flow->request_walk = SHUNT_CHUNK_END;
 			flow->answer = SHUNT_ANSWER_IDLE;
 		}
 	}
@@ -321,7 +376,13 @@ __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_f
 		}
 		return GO_ON;
 	}
-	if (!seq_after(end, flow->request_end))
+	if (flow->request_walk && seq_after(end, flow->request_end)) {
+		if (!payload_load(skb, w)) /* the pod will not take it either */
+			return GO_ON;
+		if (request_chunks(skb, w, flow) == DROP)
+			return DROP;
+	}
+	if (!seq_after(end, flow->request_end) || flow->flags & SHUNT_F_PINNED)
 		return GO_ON;
 	if (flow->answer == SHUNT_ANSWER_IDLE) {
 		if (hold_waiting(flow)) { /* bytes that waited, and these */
@@ -454,7 +515,10 @@ __noinline int client_waiting(struct __sk_buff *skb, struct work *w, struct shun
 			return tell_client(skb, w, flow, due, TCP_ACK);
 		return leg_again(skb, w, flow);
 	}
-	return flow->state == SHUNT_FLOW_OPENING ? DROP : HELD;
+	if (flow->state != SHUNT_FLOW_OPENING)
+		return HELD;
+	request_chunks_held(flow, hold);
+	return DROP;
 }
 
 /* ---- the beginning ---------------------------------------------------------------------------------------------------------------------- */

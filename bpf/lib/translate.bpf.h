@@ -89,12 +89,15 @@ static __always_inline __wsum options_translate(struct shunt_flow *flow, struct 
 	return change;
 }
 
-/* Window for the client: what the pod takes, but no more than the hold behind the end of this request while the flow may re-bind. */
+/*
+ * Window for the client: what the pod takes, but no more than the hold behind the end of this request while the flow may re-bind. The end of a chunked
+ * request comes unannounced; what does not fit the hold behind it is dropped then, and the client sends it again.
+ */
 static __always_inline __u16 window_for_client(const struct work *w, const struct shunt_flow *flow, const struct shunt_leg *leg)
 {
 	__u32 window = (__u32)w->p.window << (leg->wscale & 15);
 
-	if (!(flow->flags & SHUNT_F_PINNED)) {
+	if (!(flow->flags & SHUNT_F_PINNED) && !flow->request_walk) {
 		__u32 room = flow->request_end + SHUNT_HOLD_SIZE - (w->p.ack + leg->cdelta);
 
 		if ((__s32)room < 0)

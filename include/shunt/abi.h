@@ -38,7 +38,7 @@
 #endif
 
 #define SHUNT_MAGIC 0x73687574u /* "shut" */
-#define SHUNT_SCHEMA 1
+#define SHUNT_SCHEMA 2
 
 /* Table sizes, per side. */
 #define SHUNT_FRONTENDS 1024
@@ -274,10 +274,22 @@ enum shunt_answer_state {
 	SHUNT_ANSWER_HEAD = 1,
 	SHUNT_ANSWER_BODY = 2,  /* until answer_end */
 	SHUNT_ANSWER_CLOSE = 3, /* until the connection ends */
-	SHUNT_ANSWER_CHUNK = 4, /* chunked: the next size line, or what is left of it, is at answer_next */
-	SHUNT_ANSWER_EXTENSION = 5, /* in the rest of a size line */
-	SHUNT_ANSWER_CHUNK_END = 6, /* the line end behind a chunk's data is at answer_next */
-	SHUNT_ANSWER_TRAILER = 7, /* behind the last chunk */
+	SHUNT_ANSWER_CHUNKED = 4, /* until the last chunk's trailer; answer_walk says where in it */
+};
+
+/* Where a walk over a chunked body is: what the next byte that must be read has to be (RFC 9112 section 7.1; http_chunk_byte() in http.h). */
+enum shunt_chunk {
+	SHUNT_CHUNK_END = 0,       /* the body is over, or it is not chunked */
+	SHUNT_CHUNK_SIZE = 1,      /* of a size line, or what ends its size */
+	SHUNT_CHUNK_BLANK = 2,     /* behind the size */
+	SHUNT_CHUNK_EXTENSION = 3,
+	SHUNT_CHUNK_SIZE_LF = 4,   /* of a size line whose CR was read */
+	SHUNT_CHUNK_DATA_CR = 5,   /* behind a chunk's data */
+	SHUNT_CHUNK_DATA_LF = 6,
+	SHUNT_CHUNK_LINE = 7,      /* behind the last chunk: a trailer line begins, or the empty line that ends the body */
+	SHUNT_CHUNK_TRAILER = 8,
+	SHUNT_CHUNK_TRAILER_LF = 9,
+	SHUNT_CHUNK_LAST_LF = 10,  /* of the empty line */
 };
 
 enum shunt_flow_flags {
@@ -309,10 +321,14 @@ struct shunt_flow {
 	__u32 pending_isn;
 	__u32 snext;  /* S: next byte the client will see */
 	__u32 sacked; /* S: what the client has acknowledged */
-	__u32 request_end; /* C: where the next request begins */
+	__u32 request_end; /* C: where the next request begins; in a chunked request the next byte of its framing that must be read */
 	__u32 answer_end;  /* S: where the answer ends (BODY) */
 	__u32 answer_next; /* S: next byte of the answer that must be read: of its head, of a chunk's size, of the trailer */
-	__u32 answer_chunk; /* size of the chunk so far, with the top bit once it has a digit; in the trailer: bytes of the line so far */
+	__u32 answer_chunk; /* http_chunks.size of the answer */
+	__u32 request_chunk; /* http_chunks.size of the request */
+	__u8 request_walk; /* enum shunt_chunk: in the request's body */
+	__u8 answer_walk;  /* enum shunt_chunk: SHUNT_ANSWER_CHUNKED */
+	__u16 pad;
 	__u32 client_fin;  /* C: one past the client's FIN */
 	__u32 window;      /* the client's last, unscaled field */
 	__u32 ts_client;   /* the client's last timestamp */
@@ -403,6 +419,7 @@ struct shunt_hist {
 	X(REQUEST_UNFRAMED, note, "flows pinned: the end of a request cannot be known")                      \
 	X(ANSWER_UNFRAMED, note, "flows pinned: the end of a response cannot be known")                      \
 	X(ANSWER_AHEAD, note, "packets of chunked responses dropped until a lost one before them came again")  \
+	X(REQUEST_AHEAD, note, "packets of chunked requests dropped until a lost one before them came again")  \
 	X(PIPELINED, note, "requests held until the answer before them was complete")                        \
 	X(HOLD_FULL, odd, "request bytes dropped because no hold buffer was free (the client sends again)")  \
 	X(HOLD_DROP, note, "request bytes dropped out of turn (the client sends again)")                     \
@@ -472,6 +489,6 @@ SHUNT_ASSERT(struct shunt_flow_key, 36);
 SHUNT_ASSERT(struct shunt_leg_key, 36);
 SHUNT_ASSERT(struct shunt_leg_owner, 24);
 SHUNT_ASSERT(struct shunt_leg, 60);
-SHUNT_ASSERT(struct shunt_flow, 112 + 60 * SHUNT_LEGS);
+SHUNT_ASSERT(struct shunt_flow, 120 + 60 * SHUNT_LEGS);
 
 #endif

@@ -740,6 +740,103 @@ HTTP_INLINE void http_find_pair(struct http_ctx *c, __u32 from, __u32 to, enum h
 	http_loop(HTTP_HEAD_MAX, http_pair_step, c);
 }
 
+/* ---- chunked bodies ---------------------------------------------------------------------------------------------------------------------- */
+
+#define HTTP_CHUNK_DIGIT 0x80000000u /* of http_chunks.size: it has a digit */
+#define HTTP_CHUNK_MAX 0x3fffffffu   /* bytes of one chunk: what sequence numbers compare, with room */
+
+/*
+ * A walk over a chunked body, kept between packets: only size lines, line ends and trailers are read, data is stepped over.
+ *
+ *     1a;x=y CR LF  data ......... CR LF  0 CR LF  Trailer: z CR LF  CR LF
+ *     ╰ SIZE ... ╯  ╰ stepped over ╯╰──╯  ╰ SIZE ╯ ╰ TRAILER ──────╯╰────╯ END
+ */
+struct http_chunks {
+	__u32 state; /* enum shunt_chunk; SHUNT_CHUNK_SIZE at the start */
+	__u32 next;  /* place of the next byte that must be read, in the caller's numbers */
+	__u32 size;  /* of the chunk so far, with HTTP_CHUNK_DIGIT; 0 at the start */
+};
+
+HTTP_INLINE int http_chunk_digit(struct http_chunks *c, __u8 byte)
+{
+	__u32 size = c->size & ~HTTP_CHUNK_DIGIT;
+	__u8 digit = byte - '0';
+
+	if (digit > 9) {
+		digit = (byte | 0x20) - 'a';
+		if (digit > 5)
+			return 0;
+		digit += 10;
+	}
+	if (size > HTTP_CHUNK_MAX >> 4)
+		return 0;
+	c->size = HTTP_CHUNK_DIGIT | size << 4 | digit;
+	return 1;
+}
+
+/* The line end of a size line: what is to be read next lies behind the data. */
+HTTP_INLINE void http_chunk_begins(struct http_chunks *c)
+{
+	__u32 size = c->size & ~HTTP_CHUNK_DIGIT;
+
+	c->next += size;
+	c->size = 0;
+	c->state = size ? SHUNT_CHUNK_DATA_CR : SHUNT_CHUNK_LINE;
+}
+
+/* Of a byte behind a size. */
+HTTP_INLINE int http_chunk_line(struct http_chunks *c, __u8 byte)
+{
+	if (byte == '\r') {
+		c->state = SHUNT_CHUNK_SIZE_LF;
+		return 1;
+	}
+	if (c->state == SHUNT_CHUNK_EXTENSION)
+		return byte >= ' ' || byte == '\t';
+	c->state = byte == ';' ? SHUNT_CHUNK_EXTENSION : SHUNT_CHUNK_BLANK;
+	return byte == ';' || http_is_blank(byte);
+}
+
+/*
+ * Reads the byte at c->next and moves next on. 0: no byte that belongs there, and *c is of no use any more. Stricter than servers are: where one takes
+ * a lone LF for a line end and another does not, neither is believed.
+ */
+HTTP_INLINE int http_chunk_byte(struct http_chunks *c, __u8 byte)
+{
+	c->next++;
+	switch (c->state) {
+	case SHUNT_CHUNK_SIZE:
+		if (http_chunk_digit(c, byte))
+			return 1;
+		return c->size & HTTP_CHUNK_DIGIT ? http_chunk_line(c, byte) : 0;
+	case SHUNT_CHUNK_BLANK:
+	case SHUNT_CHUNK_EXTENSION:
+		return http_chunk_line(c, byte);
+	case SHUNT_CHUNK_SIZE_LF:
+		http_chunk_begins(c);
+		return byte == '\n';
+	case SHUNT_CHUNK_DATA_CR:
+		c->state = SHUNT_CHUNK_DATA_LF;
+		return byte == '\r';
+	case SHUNT_CHUNK_DATA_LF:
+		c->state = SHUNT_CHUNK_SIZE;
+		return byte == '\n';
+	case SHUNT_CHUNK_LINE:
+		c->state = byte == '\r' ? SHUNT_CHUNK_LAST_LF : SHUNT_CHUNK_TRAILER;
+		return byte == '\r' || byte > ' ';
+	case SHUNT_CHUNK_TRAILER:
+		if (byte == '\r')
+			c->state = SHUNT_CHUNK_TRAILER_LF;
+		return byte == '\r' || byte >= ' ' || byte == '\t';
+	case SHUNT_CHUNK_TRAILER_LF:
+		c->state = SHUNT_CHUNK_LINE;
+		return byte == '\n';
+	default:
+		c->state = SHUNT_CHUNK_END;
+		return byte == '\n';
+	}
+}
+
 /* ---- heads ------------------------------------------------------------------------------------------------------------------------------- */
 
 HTTP_INLINE void http_scan_begin(struct http_scan *s, __u32 off, __u32 len, __u32 facts)

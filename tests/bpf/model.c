@@ -305,6 +305,27 @@ static void fill(char *to, size_t len, uint32_t talk, uint32_t request, const ch
 		to[i] = i % 5 == 4 ? "abcdefghijklmnop"[mix(salt ^ i) & 15] : lure[(i + salt) % (sizeof(lure) - 1)];
 }
 
+/* A body in chunks; choices index and index + 1 of `kind` say how. */
+static size_t put_chunks(struct model *m, char *to, uint32_t body, const struct talk *t, uint32_t n, enum choice_kind kind, uint32_t index)
+{
+	static const uint16_t sizes[] = { 5000, 1, 17, 255, 1000, 1460 };
+	uint32_t size = sizes[one_of(m, kind, index, ARRAY_SIZE(sizes))];
+	size_t len = 0;
+
+	if (body > 200 * size)
+		body = 200 * size;
+	while (body) {
+		uint32_t part = body < size ? body : size;
+
+		len += sprintf(to + len, "%x\r\n", part);
+		fill(to + len, part, t->number, n, kind == OF_REQUEST ? "client" : "pod");
+		len += part;
+		len += sprintf(to + len, "\r\n");
+		body -= part;
+	}
+	return len + sprintf(to + len, "0\r\n%s\r\n", one_of(m, kind, index + 1, 2) ? "Trailer: of it\r\n" : "");
+}
+
 static void make_request(struct model *m, struct talk *t, uint32_t n)
 {
 	static const uint16_t pads[] = { 0, 0, 0, 300, 1200, 1500, 2500, 3900 };
@@ -315,36 +336,23 @@ static void make_request(struct model *m, struct talk *t, uint32_t n)
 	uint32_t pad = pads[one_of(m, OF_REQUEST, index + 1, ARRAY_SIZE(pads))];
 	uint32_t body = method == 2 ? bodies[one_of(m, OF_REQUEST, index + 2, ARRAY_SIZE(bodies))] : 0;
 	uint32_t user = one_of(m, OF_REQUEST, index + 3, 6);
+	bool chunked = one_of(m, OF_REQUEST, index + 5, 2);
 
 	r->version = one_of(m, OF_REQUEST, index + 4, t->direct ? 1 : VERSIONS);
 	r->head = method == 3;
 	r->len = snprintf(r->text, sizeof(r->text), "%s /%u/%u HTTP/1.1\r\nHost: example.com\r\nPad: %0*u\r\nuserhash: %u%c\r\n",
 			  method == 2 ? "POST" : method == 3 ? "HEAD" : "GET", t->number, n, (int)pad, n, r->version + 1, 'a' + user);
-	if (method == 2)
+	if (method == 2 && chunked)
+		r->len += snprintf(r->text + r->len, sizeof(r->text) - r->len, "Transfer-Encoding: chunked\r\n");
+	else if (method == 2)
 		r->len += snprintf(r->text + r->len, sizeof(r->text) - r->len, "Content-Length: %u\r\n", body);
 	r->len += snprintf(r->text + r->len, sizeof(r->text) - r->len, "\r\n");
+	if (method == 2 && chunked) {
+		r->len += put_chunks(m, r->text + r->len, body, t, n, OF_REQUEST, index + 6);
+		return;
+	}
 	fill(r->text + r->len, body, t->number, n, "client");
 	r->len += body;
-}
-
-static size_t put_chunks(struct model *m, char *to, uint32_t body, const struct talk *t, uint32_t n, uint32_t index)
-{
-	static const uint16_t sizes[] = { 5000, 1, 17, 255, 1000, 1460 };
-	uint32_t size = sizes[one_of(m, OF_ANSWER, index, ARRAY_SIZE(sizes))];
-	size_t len = 0;
-
-	if (body > 200 * size)
-		body = 200 * size;
-	while (body) {
-		uint32_t part = body < size ? body : size;
-
-		len += sprintf(to + len, "%x\r\n", part);
-		fill(to + len, part, t->number, n, "pod");
-		len += part;
-		len += sprintf(to + len, "\r\n");
-		body -= part;
-	}
-	return len + sprintf(to + len, "0\r\n%s\r\n", one_of(m, OF_ANSWER, index + 1, 2) ? "Trailer: of it\r\n" : "");
 }
 
 static void make_answer(struct model *m, struct talk *t, uint32_t n)
@@ -370,7 +378,7 @@ static void make_answer(struct model *m, struct talk *t, uint32_t n)
 	if (r->head || how == 3)
 		return;
 	if (how == 2) {
-		r->answer_len += put_chunks(m, r->answer + r->answer_len, body, t, n, index + 4);
+		r->answer_len += put_chunks(m, r->answer + r->answer_len, body, t, n, OF_ANSWER, index + 4);
 	} else {
 		fill(r->answer + r->answer_len, body, t->number, n, "pod");
 		r->answer_len += body;

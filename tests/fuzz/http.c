@@ -5,6 +5,7 @@
  * An input is a byte that says where the head lies and of which kind it is, a byte that fills the buffer around it, and the head:
  *     bit 0 of the first: a response, else a request     bits 1, 2: at 0; at 7; at 1000; at the buffer's very end
  *     bits 3, 6: the user is known by the header userhash; by the cookie uid; by the parameter uid; by the client address
+ *     bit 7: no head but a chunked body
  * so "0" begins a request at 0, "7" a response at the end, "8" a request with a cookie and "p" one with a parameter, both at 0.
  */
 #include "shunt/http.h"
@@ -50,7 +51,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	off = place_of(input[0], len);
 	memset(buf.b, input[1], sizeof(buf.b));
 	memcpy(buf.b + off, input + 2, len);
-	differ = input[0] & 1 ? http_readings_differ_response(&buf, off, len, why) :
+	if (input[0] & 0x80)
+		differ = http_readings_differ_chunks((const char *)input + 2, len, why);
+	else
+		differ = input[0] & 1 ? http_readings_differ_response(&buf, off, len, why) :
 				http_readings_differ_request(&buf, off, len, known_by(input[0]), why);
 	if (differ) {
 		fprintf(stderr, "%s\n", why);

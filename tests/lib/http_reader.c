@@ -347,3 +347,93 @@ bool http_readings_differ_response(const struct http_buf *buf, uint32_t off, uin
 	       differs("status", got.status, r.out.status, ret_why) || differs("HTTP/1.0", got.http10, r.out.http10, ret_why) ||
 	       differs("close", got.close, r.out.close, ret_why);
 }
+
+/* ---- chunked bodies --------------------------------------------------------------------------------------------------------------------- */
+
+enum { CHUNKS_CUT = -1, CHUNKS_BAD = -2 };
+
+/* The line of [at, at + len) up to CR LF, without control bytes; CHUNKS_CUT when that is still to come. */
+static long chunk_line(const char *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (at[i] == '\r')
+			return i + 1 == len ? CHUNKS_CUT : at[i + 1] == '\n' ? (long)i : CHUNKS_BAD;
+		if ((unsigned char)at[i] < ' ' && at[i] != '\t')
+			return CHUNKS_BAD;
+	}
+	return CHUNKS_CUT;
+}
+
+/* The size that a line begins with; CHUNKS_BAD when it is no size line, or the beginning of one. */
+static long chunk_size(const char *line, size_t len)
+{
+	size_t at = 0;
+	long size = 0;
+
+	for (; at < len && isxdigit((unsigned char)line[at]); at++) {
+		size = size * 16 + (isdigit((unsigned char)line[at]) ? line[at] - '0' : (line[at] | 0x20) - 'a' + 10);
+		if (size > (long)HTTP_CHUNK_MAX)
+			return CHUNKS_BAD;
+	}
+	if (!at && len)
+		return CHUNKS_BAD;
+	while (at < len && is_blank(line[at]))
+		at++;
+	return at < len && line[at] != ';' ? CHUNKS_BAD : size;
+}
+
+/* Length of the chunked body that [body, body + len) begins with, or one of the above. */
+static long read_chunks(const char *body, size_t len)
+{
+	size_t at = 0;
+	long line, size = 1;
+
+	while (size) {
+		size_t shown;
+
+		line = chunk_line(body + at, len - at);
+		shown = line >= 0 ? (size_t)line : strcspn(body + at, "\r");
+		if (shown > len - at)
+			shown = len - at;
+		size = chunk_size(body + at, shown);
+		if (size < 0 || line == CHUNKS_BAD || (line == 0 && size == 0))
+			return CHUNKS_BAD;
+		if (line == CHUNKS_CUT)
+			return !shown && at < len ? CHUNKS_BAD : CHUNKS_CUT;
+		at += line + 2;
+		if (!size)
+			break;
+		if (len - at <= (size_t)size)
+			return CHUNKS_CUT;
+		at += size;
+		if (body[at] != '\r' || (len - at > 1 && body[at + 1] != '\n'))
+			return CHUNKS_BAD;
+		if (len - at < 2)
+			return CHUNKS_CUT;
+		at += 2;
+	}
+	for (;;) {
+		line = chunk_line(body + at, len - at);
+		if (at < len && is_blank(body[at]))
+			return CHUNKS_BAD;
+		if (line < 0)
+			return line;
+		at += line + 2;
+		if (!line)
+			return at;
+	}
+}
+
+bool http_readings_differ_chunks(const char *body, size_t len, char ret_why[HTTP_WHY_MAX])
+{
+	struct http_chunks chunks = { .state = SHUNT_CHUNK_SIZE };
+	long want = read_chunks(body, len), got = CHUNKS_CUT;
+
+	while (got == CHUNKS_CUT && chunks.next < len) {
+		if (!http_chunk_byte(&chunks, body[chunks.next]))
+			got = CHUNKS_BAD;
+		else if (chunks.state == SHUNT_CHUNK_END)
+			got = chunks.next;
+	}
+	return differs("end of the chunked body", got, want, ret_why);
+}

@@ -22,4 +22,7 @@ bool http_readings_differ_request(const struct http_buf *buf, uint32_t off, uint
 				  char ret_why[HTTP_WHY_MAX]);
 bool http_readings_differ_response(const struct http_buf *buf, uint32_t off, uint32_t len, char ret_why[HTTP_WHY_MAX]);
 
+/* The same of a chunked body: where it ends, that it goes on, or that it is none. */
+bool http_readings_differ_chunks(const char *body, size_t len, char ret_why[HTTP_WHY_MAX]);
+
 #endif

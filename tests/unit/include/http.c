@@ -675,6 +675,80 @@ static void test_a_byte_wise_reader_agrees_on_mutated_heads(void **state)
 	assert_true(complete > ROUNDS / 3); /* the mutations leave enough whole heads to compare */
 }
 
+/* ---- chunked bodies ----------------------------------------------------------------------------------------------------------------------- */
+
+#define END -1 /* the body ends with its last byte */
+
+static const struct {
+	const char *sentence, *body;
+	int bad; /* END, or the place of the first byte that cannot be */
+} bodies[] = {
+	{ "nothing but the last chunk", "0\r\n\r\n", END },
+	{ "a chunk", "5\r\nhello\r\n0\r\n\r\n", END },
+	{ "two digits in both cases", "1f\r\n0123456789012345678901234567890\r\n1F\r\n0123456789012345678901234567890\r\n0\r\n\r\n", END },
+	{ "leading zeros", "0000000000000000000005\r\nhello\r\n000\r\n\r\n", END },
+	{ "extensions", "5;a=b;c=\"0;\"\r\nhello\r\n5 \t; 9\r\nhello\r\n0;\r\n\r\n", END },
+	{ "blanks behind a size", "5 \t\r\nhello\r\n0\r\n\r\n", END },
+	{ "trailers", "0\r\nExpires: 0\r\nX:\t5\r\n\r\n", END },
+	{ "data that look like the end", "A\r\n\r\n0\r\n\r\n0\r\n\r\n0\r\n\r\n", END },
+	{ "no size", "\r\n", 0 },
+	{ "an extension without a size", ";a\r\n", 0 },
+	{ "a letter that is no digit", "g\r\n", 0 },
+	{ "a sign", "+5\r\n", 0 },
+	{ "a minus", "-1\r\n", 0 },
+	{ "a blank before the size", " 5\r\n", 0 },
+	{ "0x", "0x5\r\n", 1 },
+	{ "an underscore between digits", "1_0\r\n", 1 },
+	{ "a size of nine digits", "100000000\r\n", 8 },
+	{ "a size of 1 GiB", "40000000\r\n", 7 },
+	{ "a digit behind a blank", "5 6\r\n", 2 },
+	{ "LF alone behind a size", "5\nhello", 1 },
+	{ "CR alone behind a size", "5\rhello", 2 },
+	{ "LF alone in an extension", "5;a\nhello", 3 },
+	{ "CR alone in an extension", "5;a\rb\r\n", 4 },
+	{ "NUL in an extension", "5;\0\r\n", 2 },
+	{ "no line end behind data", "1\r\naX", 4 },
+	{ "LF alone behind data", "1\r\na\n0\r\n\r\n", 4 },
+	{ "CR alone behind data", "1\r\na\r0\r\n", 5 },
+	{ "a blank before a trailer", "0\r\n X: y\r\n\r\n", 3 },
+	{ "LF alone behind a trailer", "0\r\nX: y\n\r\n", 7 },
+	{ "LF alone at the end", "0\r\n\n", 3 },
+	{ "CR alone at the end", "0\r\n\rG", 4 },
+};
+
+static void test_a_chunked_body_is_walked_to_its_end_or_to_the_first_byte_that_cannot_be(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
+		struct http_chunks c = { .state = SHUNT_CHUNK_SIZE };
+		int len = bodies[i].bad == END ? (int)strlen(bodies[i].body) : bodies[i].bad + 1, at = 0, good = 1;
+
+		while (good && c.state != SHUNT_CHUNK_END && (int)c.next < len) {
+			at = c.next;
+			good = http_chunk_byte(&c, bodies[i].body[at]);
+		}
+		if (bodies[i].bad == END ? !good || c.state != SHUNT_CHUNK_END || (int)c.next != len : good || at != bodies[i].bad)
+			fail_msg("%s: %s at %d, state %u", bodies[i].sentence, good ? "good" : "bad", at, c.state);
+	}
+}
+
+static void test_walk_and_reader_agree_on_mutated_chunked_bodies(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 200000; i++) {
+		char text[2048], why[HTTP_WHY_MAX];
+		const char *body = bodies[i % ARRAY_SIZE(bodies)].body;
+		size_t len = strlen(body);
+
+		seed = i + 1;
+		memcpy(text, body, len);
+		for (int n = draw(4); n > 0; n--)
+			len = mutate(text, len);
+		if (http_readings_differ_chunks(text, len, why))
+			fail_msg("round %d: %s in '%.*s'", i, why, (int)len, text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -694,6 +768,8 @@ int main(void)
 		cmocka_unit_test(test_what_is_no_response_is_told),
 		cmocka_unit_test(test_every_cut_of_a_response_head_is_partial),
 		cmocka_unit_test(test_a_byte_wise_reader_agrees_on_mutated_heads),
+		cmocka_unit_test(test_a_chunked_body_is_walked_to_its_end_or_to_the_first_byte_that_cannot_be),
+		cmocka_unit_test(test_walk_and_reader_agree_on_mutated_chunked_bodies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
