@@ -17,6 +17,7 @@
 
 #include "datapath/netlink.h"
 #include "experiment/engine.h"
+#include "experiment/split.h"
 #include "plan/plan.h"
 #include "salt.h"
 #include "util/cleanup.h"
@@ -172,11 +173,11 @@ static bool same_tables(const struct tables *a, const struct tables *b)
 #undef SAME
 }
 
-/* The tables for the world as it is and the promotions that hold. */
+/* The tables for the world as it is and what experiments want of it. */
 static int make_plan(struct loop *loop, struct tables **ret_tables)
 {
 	_cleanup_free_ struct shunt_series *series = calloc(SHUNT_SERIES, sizeof(*series));
-	_cleanup_free_ struct promotion *promotions = NULL;
+	_cleanup_free_ struct steering *steerings = NULL;
 	size_t count;
 	int r;
 
@@ -184,8 +185,8 @@ static int make_plan(struct loop *loop, struct tables **ret_tables)
 		return -ENOMEM;
 	r = datapath_read_series(loop->datapath, series);
 	if (!r)
-		r = engine_promotions(loop->engine, &promotions, &count);
-	return r ? r : plan(loop->world, promotions, count, series, loop->salt, ret_tables);
+		r = engine_steerings(loop->engine, &steerings, &count);
+	return r ? r : plan(loop->world, steerings, count, series, loop->salt, ret_tables);
 }
 
 /* Plans and commits. On an error the tables that are live stay. */
@@ -238,6 +239,9 @@ static int on_resolve(void *arg, const struct experiment *experiment, struct res
 	if (r)
 		return r;
 	put_resolution(loop, experiment->version_count, notes, count, resolution);
+	if (!resolution->route || plan_entry_weights(loop->world, resolution->route, split_entry(experiment), resolution->names, experiment->version_count,
+						     resolution->percent))
+		resolution->percent[0] = -1;
 	notes_free(&notes, count);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "experiment/split.h"
 #include "util/cleanup.h"
 #include "util/text.h"
 
@@ -291,12 +292,13 @@ static int assess_weights(struct assessment *a, const struct experiment *e, cons
 	if (!a->mix || !a->weights || !weights)
 		return -ENOMEM;
 	mix_weights(a);
-	cap_weights(a, e, current, weights);
-	round_weights(a, weights);
-	if (e->deployment == DEPLOYMENT_FIXED_SPLIT)
-		add_message(&messages, MESSAGE_INFO, "all ok");
-	else
-		add_message(&messages, MESSAGE_WARNING, "recommended only: this version of shunt leaves the route's weights as they are written");
+	if (e->deployment == DEPLOYMENT_BLUE_GREEN) {
+		split_green(e, a->weights);
+	} else {
+		cap_weights(a, e, current, weights);
+		round_weights(a, weights);
+	}
+	add_message(&messages, MESSAGE_INFO, "all ok");
 	a->weights_message = join_messages(&messages);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "experiment/split.h"
 #include "experiment/task.h"
 #include "reading/builtin.h"
 #include "util/cleanup.h"
@@ -349,6 +350,10 @@ static bool step_running(const struct decide_input *in, struct state *state, str
 		return true;
 	if (run_loop_tasks(in, state, decision))
 		return false;
+	if (!state->rolled_back && !state->promotion.made && split_wanted(e, state, in->now)) { /* at first, and for the weights of an iteration */
+		*decision = (struct decision){ .kind = DECIDE_STEER };
+		return false;
+	}
 	if (!state->rolled_back && state->last_update && wait_until(in, state->last_update + in->interval_ms, decision))
 		return false;
 	if (!last) {
@@ -424,6 +429,8 @@ void decide_assessed(const struct decide_input *in, struct state *state, const s
 	state->winner_found = assessment->winner_found;
 	text_replace(&state->recommended, "%s", e->versions[assessment->recommended].name);
 	state->completed_iterations++;
+	if (assessment->weights)
+		split_move(in->experiment, state, assessment->weights);
 	state_event(state, "IterationUpdate", "Completed Iteration %d", state->completed_iterations);
 	if (state->completed_iterations % e->iterations_per_loop == 0)
 		state_event(state, "IterationUpdate", "Completed Loop %d", state->completed_iterations / e->iterations_per_loop);
@@ -432,6 +439,7 @@ void decide_assessed(const struct decide_input *in, struct state *state, const s
 void decide_promoted(const struct decide_input *in, struct state *state, int result)
 {
 	if (result == 0) {
+		split_promoted(in->experiment, state);
 		state->promotion.steered = true;
 		state->retry_at = 0;
 		return;

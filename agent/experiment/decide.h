@@ -8,6 +8,9 @@
  *                                       ▼                                                                               ▼
  *                                 Completed and Failed: no finish tasks                             the same; the promotion stands
  *
+ * Before the first iteration the experiment takes the route's split (salted by its uid, in its own weights unless FixedSplit), and after each the
+ * weights move on; the iteration that follows already counts what they bring.
+ *
  * As Iter8's controller (etc3 controllers/; reference/iter8.md section 3.2): the first iteration runs at once, the last is followed by one interval,
  * stages never go back. Different on purpose: a rollback recommends the baseline (T3), bad tasks make the experiment Failed (T8), contenders of the
  * same second have an order, and the steering table follows the recommendation before any finish task runs.
@@ -37,6 +40,7 @@ struct decide_input {
 enum decision_kind {
 	DECIDE_WAIT,    /* nothing until `until`, or (0) until another experiment or the world changes */
 	DECIDE_READ,    /* take the readings of an iteration, then decide_assessed() */
+	DECIDE_STEER,   /* split_hold() unless state.split.held, make the tables follow, split_steered() (split.h) */
 	DECIDE_PROMOTE, /* steer to state.recommended, then decide_promoted() */
 	DECIDE_TASK,    /* run `task`, then decide_task_done() */
 	DECIDE_OVER,

@@ -10,6 +10,7 @@
 
 #include "experiment/assess.h"
 #include "experiment/decide.h"
+#include "experiment/split.h"
 #include "experiment/state.h"
 #include "experiment/status.h"
 #include "reading/builtin.h"
@@ -124,6 +125,21 @@ static void save(struct run *run)
 		run->engine->edge.changed(run->engine->edge.arg);
 }
 
+/* That of the object, or a random one: it salts the split, so that every run of an experiment has other guinea pigs. */
+static int give_uid(struct run *run)
+{
+	const json_t *metadata = json_object_get(run->experiment->meta.document, "metadata");
+	const char *uid = json_string_value(json_object_get(metadata, "uid"));
+	uint64_t bits[2];
+
+	if (run->state->uid)
+		return 0;
+	if (!uid && getrandom(bits, sizeof(bits), 0) != sizeof(bits))
+		return -EIO;
+	run->state->uid = uid ? strdup(uid) : text_printf("%016llx%016llx", (unsigned long long)bits[0], (unsigned long long)bits[1]);
+	return run->state->uid ? 0 : -ENOMEM;
+}
+
 /* Loads what an earlier agent left, or begins. */
 static int load_state(struct run *run)
 {
@@ -135,7 +151,7 @@ static int load_state(struct run *run)
 		r = state_new(&run->state);
 		if (r == 0)
 			decide_init(run->state, engine_now(run->engine));
-		return r;
+		return r == 0 ? give_uid(run) : r;
 	}
 	if (r == 0)
 		r = status_from_json(document, &run->state, &problem);
@@ -146,6 +162,9 @@ static int load_state(struct run *run)
 			run->ns, run->name, run->path, problem ?: strerror(-r));
 		return 0;
 	}
+	r = give_uid(run);
+	if (r < 0)
+		return r;
 	run->written = TAKE_PTR(document);
 	log_info("experiment %s goes on: stage %s, %d iterations completed", run->label, stage_name(run->state->stage),
 		 run->state->completed_iterations);
@@ -160,6 +179,7 @@ static void resolution_clear(struct resolution *resolution, size_t count)
 		free(resolution->names[v]);
 	free(resolution->names);
 	free(resolution->series);
+	free(resolution->percent);
 	free(resolution->route);
 	free(resolution->problem);
 }
@@ -170,8 +190,9 @@ static int resolve(struct run *run, struct resolution *resolution)
 	size_t count = run->experiment->version_count;
 	int r;
 
-	*resolution = (struct resolution){ .series = calloc(count + 1, sizeof(int)), .names = calloc(count + 1, sizeof(char *)) };
-	if (!resolution->series || !resolution->names)
+	*resolution = (struct resolution){ .series = calloc(count + 1, sizeof(int)), .names = calloc(count + 1, sizeof(char *)),
+					   .percent = calloc(count + 1, sizeof(double)) };
+	if (!resolution->series || !resolution->names || !resolution->percent)
 		return -ENOMEM;
 	r = run->engine->edge.resolve(run->engine->edge.arg, run->experiment, resolution);
 	for (size_t v = 0; r < 0 && v < count; v++)
@@ -291,25 +312,42 @@ static void cancel_reading(struct run *run)
 	readings_free(&run->readings);
 }
 
-/* The route is this experiment's now: what an earlier one has promoted there would leave one version without users. */
-static void release_older(struct run *run, const char *route)
+/* What a run that is over still holds of a route. */
+static bool still_holds(const struct run *run, const char *route)
+{
+	const struct state *state = run->state;
+
+	if (!state || !route)
+		return false;
+	if (state->promotion.made && !state->promotion.released && state->promotion.route)
+		return strcmp(route, state->promotion.route) == 0;
+	return state->split.held && !state->split.released && strcmp(route, state->split.route) == 0;
+}
+
+/* The route is this experiment's now: what one that is over has left there would bring one version no users. Returns whether something ended. */
+static bool release_older(struct run *run, const char *route)
 {
 	bool released = false;
 
 	for (struct run *other = run->engine->runs; other; other = other->next) {
-		struct state_promotion *promotion = other->state ? &other->state->promotion : NULL;
-
-		if (other == run || !promotion || !promotion->made || promotion->released || other->state->stage != STAGE_COMPLETED)
+		if (other == run || !still_holds(other, route) || other->state->stage != STAGE_COMPLETED)
 			continue;
-		if (!route || !promotion->route || strcmp(route, promotion->route) != 0)
-			continue;
-		promotion->released = released = true;
-		log_info("experiment %s/%s: its promotion of %s ends because %s/%s begins on route %s", other->ns, other->name, promotion->version, run->ns,
-			 run->name, route);
+		other->state->promotion.released = other->state->split.released = released = true;
+		log_info("experiment %s: its promotion of %s ends because %s begins on route %s", other->label, other->state->recommended ?: "nothing",
+			 run->label, route);
 		save(other);
 	}
-	if (released && run->engine->edge.steer(run->engine->edge.arg) < 0)
-		log_err(0, "experiment %s: route %s still follows the earlier promotion; the next plan will end that", run->label, route);
+	return released;
+}
+
+/* Another experiment that runs on the route; NULL: none. */
+static const struct run *find_holder(const struct run *run, const char *route)
+{
+	for (const struct run *other = run->engine->runs; other; other = other->next) {
+		if (other != run && still_holds(other, route) && other->state->stage != STAGE_COMPLETED)
+			return other;
+	}
+	return NULL;
 }
 
 static int begin_reading(struct run *run)
@@ -323,8 +361,8 @@ static int begin_reading(struct run *run)
 		run->asked = calloc(run->readings->metric_count * run->readings->version_count + 1, sizeof(*run->asked));
 		r = run->asked ? 0 : -ENOMEM;
 	}
-	if (r == 0 && run->state->completed_iterations == 0)
-		release_older(run, resolution.route);
+	if (r == 0 && resolution.route && resolution.percent[0] >= 0)
+		split_observe(run->experiment, run->state, resolution.percent);
 	for (size_t v = 0; r == 0 && v < run->experiment->version_count; v++) {
 		read_builtins(run, v, &resolution);
 		for (size_t m = 0; m < run->readings->metric_count; m++)
@@ -389,13 +427,22 @@ static void wake_waiting(struct engine *engine)
 	}
 }
 
+static int assess_readings(const struct run *run, struct assessment **ret_assessment)
+{
+	_cleanup_free_ int *weights = calloc(run->experiment->version_count + 1, sizeof(*weights));
+
+	if (!weights)
+		return -ENOMEM;
+	return assess(run->experiment, run->readings, split_weights(run->experiment, run->state, weights) ? weights : NULL, ret_assessment);
+}
+
 static void finish_reading(struct run *run)
 {
 	_cleanup_(assessment_free) struct assessment *assessment = NULL;
 	_cleanup_(cleanup_call) struct decide_call call = {};
 
 	readings_join_samples(run->engine->world, run->experiment, run->readings);
-	if (make_call(run, &call) < 0 || assess(run->experiment, run->readings, NULL, &assessment) < 0) {
+	if (make_call(run, &call) < 0 || assess_readings(run, &assessment) < 0) {
 		log_err(-ENOMEM, "experiment %s: iteration left out", run->label);
 		cancel_reading(run);
 		turn_in(run, interval_of(run));
@@ -421,6 +468,48 @@ static uint64_t route_hash(const struct world *world, const char *route)
 			return meta->hash;
 	}
 	return 0;
+}
+
+/* ---- steering ---- */
+
+/* The experiment has the route's split from here on. -ENOENT, -EBUSY and *ret_problem: it cannot have it. */
+static int hold(struct run *run, char **ret_problem)
+{
+	struct resolution resolution = {};
+	const struct run *holder;
+	int r = resolve(run, &resolution);
+
+	if (r == 0 && !resolution.route) {
+		r = -ENOENT;
+		*ret_problem = strdup(resolution.problem ?: "no route has all versions of the experiment");
+	}
+	holder = r == 0 ? find_holder(run, resolution.route) : NULL;
+	if (holder) {
+		r = -EBUSY;
+		*ret_problem = text_printf("route %s is divided by experiment %s, which is not over yet; experiments on one route take turns when they have the same target",
+					   resolution.route, holder->label);
+	}
+	if (r == 0) {
+		release_older(run, resolution.route);
+		r = split_hold(run->experiment, run->state,
+			       &(struct split_origin){ resolution.route, route_hash(run->engine->world, resolution.route), resolution.names,
+						       resolution.percent[0] >= 0 ? resolution.percent : NULL });
+	}
+	resolution_clear(&resolution, run->experiment->version_count);
+	return r;
+}
+
+/* On disk before the packets follow it, as a promotion is. */
+static void steer(struct run *run, const struct decide_input *in)
+{
+	_cleanup_free_ char *problem = NULL;
+	int r = run->state->split.held ? 0 : hold(run, &problem);
+
+	if (r == 0) {
+		save(run);
+		r = run->engine->edge.steer(run->engine->edge.arg);
+	}
+	split_steered(run->state, r, problem, in->now + in->interval_ms);
 }
 
 /* Sets what the next plan is to follow. -ENOENT: the version is in no route, there is nothing to steer. */
@@ -521,6 +610,9 @@ static bool carry_out(struct run *run, const struct decide_input *in, const stru
 			finish_reading(run); /* which goes on by itself */
 		}
 		return false;
+	case DECIDE_STEER:
+		steer(run, in);
+		return true;
 	case DECIDE_PROMOTE:
 		promote(run, in);
 		return true;
@@ -646,18 +738,23 @@ static void drop_unseen(struct engine *engine)
 	}
 }
 
-/* A promotion stands in for a change of the route's object. Once the object has changed, what it says is what holds, for good. */
+/*
+ * What an experiment leaves behind stands in for a change of the route's object. Once the object has changed, what it says is what holds, for good.
+ * While an experiment runs, its weights stand whatever else of the route changes.
+ */
 static void release_changed(struct run *run)
 {
-	struct state_promotion *promotion = run->state ? &run->state->promotion : NULL;
+	struct state *state = run->state;
+	const char *route = state ? state->promotion.route ?: state->split.route : NULL;
+	uint64_t hash = !state ? 0 : state->promotion.made ? state->promotion.route_hash : state->split.route_hash;
 
-	if (!promotion || !promotion->made || promotion->released || !promotion->route)
+	if (!route || !still_holds(run, route) || (!state->promotion.made && state->stage != STAGE_COMPLETED))
 		return;
-	if (route_hash(run->engine->world, promotion->route) == promotion->route_hash)
+	if (route_hash(run->engine->world, route) == hash)
 		return;
-	promotion->released = true;
-	log_info("experiment %s: VirtualService %s has changed; its rules hold from here on, the promotion of %s has done its work", run->label,
-		 promotion->route, promotion->version);
+	state->promotion.released = state->split.released = true;
+	log_info("experiment %s: VirtualService %s has changed; its rules hold from here on, the promotion of %s has done its work", run->label, route,
+		 state->recommended ?: "nothing");
 }
 
 int engine_set_world(struct engine *engine, const struct world *world)
@@ -683,24 +780,46 @@ int engine_set_world(struct engine *engine, const struct world *world)
 	return r;
 }
 
-int engine_promotions(const struct engine *engine, struct promotion **ret_promotions, size_t *ret_count)
+/* What a running experiment wants of its route. */
+static struct steering split_steering(const struct run *run)
 {
-	struct promotion *promotions;
+	const struct state_split *split = &run->state->split;
+	struct steering steering = { .experiment = run->label, .route = split->route, .salt = run->state->uid, .entry = split->entry };
+
+	for (size_t i = 0; i < split->shares.count; i++)
+		steering.shares[steering.share_count++] = (struct steering_share){ split->names[split->shares.items[i].version], split->shares.items[i].end };
+	return steering;
+}
+
+/* false: nothing. */
+static bool steering_of(const struct run *run, struct steering *ret_steering)
+{
+	const struct state *state = run->state;
+
+	if (state && state->promotion.made && !state->promotion.released)
+		*ret_steering = (struct steering){ .experiment = run->label, .route = state->promotion.route, .version = state->promotion.version,
+						   .route_hash = state->promotion.route_hash, .salt = state->split.held ? state->uid : NULL, .entry = -1 };
+	else if (state && !state->promotion.made && state->split.held && !state->split.released)
+		*ret_steering = split_steering(run);
+	else
+		return false;
+	return true;
+}
+
+int engine_steerings(const struct engine *engine, struct steering **ret_steerings, size_t *ret_count)
+{
+	struct steering *steerings;
 	size_t count = 0;
 
 	for (const struct run *run = engine->runs; run; run = run->next)
 		count++;
-	promotions = calloc(count + 1, sizeof(*promotions));
-	if (!promotions)
+	steerings = calloc(count + 1, sizeof(*steerings));
+	if (!steerings)
 		return -ENOMEM;
 	count = 0;
-	for (const struct run *run = engine->runs; run; run = run->next) {
-		const struct state_promotion *promotion = run->state ? &run->state->promotion : NULL;
-
-		if (promotion && promotion->made && !promotion->released)
-			promotions[count++] = (struct promotion){ run->label, promotion->route, promotion->version, promotion->route_hash };
-	}
-	*ret_promotions = promotions;
+	for (const struct run *run = engine->runs; run; run = run->next)
+		count += steering_of(run, &steerings[count]);
+	*ret_steerings = steerings;
 	*ret_count = count;
 	return 0;
 }

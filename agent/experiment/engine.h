@@ -4,6 +4,7 @@
  * datapath only by four calls of its owner, so that this whole loop runs in a test.
  *
  *     engine_set_world() ──▶ one run for each Experiment ──▶ decide_next() ─┬─ READ     edge.resolve, edge.read, providers ──▶ assess()
+ *                                                                           ├─ STEER    edge.resolve, status file, then edge.steer
  *                                                                           ├─ PROMOTE  status file first, then edge.steer
  *                                                                           └─ TASK     a child
  *
@@ -26,16 +27,17 @@ struct resolution {
 	int *series;   /* [version] of shunt_count; -1: the version is in no route */
 	char **names;  /* [version] the series' version name, which may differ from the experiment's; NULL like -1 */
 	char *route;   /* "namespace/name" of the one route that has all versions; NULL: there is no such route */
+	double *percent; /* [version] weights that the route's manifest gives in split_entry(); -1 in [0]: it has no such entry */
 	char *problem; /* why something is missing; NULL: nothing is */
 };
 
-/* The engine's owner. All are called from the loop, never from within engine_set_world() or engine_promotions(). */
+/* The engine's owner. All are called from the loop, never from within engine_set_world() or engine_steerings(). */
 struct engine_edge {
 	/* plan_resolve_versions() on the live tables. -errno: nothing is known. */
 	int (*resolve)(void *arg, const struct experiment *experiment, struct resolution *resolution);
 	/* datapath_read_numbers() */
 	int (*read)(void *arg, int series, struct series_numbers *ret_numbers);
-	/* Plan the live world anew with engine_promotions() and commit. Returns when the packets follow it: 0 or -errno. */
+	/* Plan the live world anew with engine_steerings() and commit. Returns when the packets follow it: 0 or -errno. */
 	int (*steer)(void *arg);
 	/* Some status has changed. May be NULL. */
 	void (*changed)(void *arg);
@@ -63,15 +65,15 @@ void engine_free(struct engine **engine);
 /*
  * Takes a new world, which the caller keeps until the next engine_set_world() or engine_free(). New experiments begin (or go on from their status
  * file), changed ones go on with what is written now, those that are gone end, with their promotion and their status file. Nothing runs before the loop
- * does, so the order is: engine_set_world(), plan with engine_promotions(), commit. 0 or -ENOMEM.
+ * does, so the order is: engine_set_world(), plan with engine_steerings(), commit. 0 or -ENOMEM.
  */
 int engine_set_world(struct engine *engine, const struct world *world);
 
 /*
- * The promotions that hold, also of experiments that completed before a restart. The array is the caller's to free; its strings live until the engine
- * runs again. 0 or -ENOMEM.
+ * What experiments want of routes: the weights of those that run and the promotions that hold, also of experiments that completed before a restart.
+ * The array is the caller's to free; its strings live until the engine runs again. 0 or -ENOMEM.
  */
-int engine_promotions(const struct engine *engine, struct promotion **ret_promotions, size_t *ret_count);
+int engine_steerings(const struct engine *engine, struct steering **ret_steerings, size_t *ret_count);
 
 /* All experiments for people: [{namespace, name, target, interval_ms, status}]. NULL when there is no memory. */
 json_t *engine_view(const struct engine *engine);

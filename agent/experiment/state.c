@@ -42,6 +42,7 @@ int state_new(struct state **ret_state)
 
 	if (!state)
 		return -ENOMEM;
+	state->split.entry = -1;
 	state->base = json_object();
 	state->missing = json_object();
 	state->events = json_array();
@@ -49,6 +50,22 @@ int state_new(struct state **ret_state)
 		return -ENOMEM;
 	*ret_state = TAKE_PTR(state);
 	return 0;
+}
+
+static void free_names(char **names, size_t count)
+{
+	for (size_t i = 0; names && i < count; i++)
+		free(names[i]);
+	free(names);
+}
+
+void state_split_clear(struct state_split *split)
+{
+	free_names(split->versions, split->version_count);
+	free_names(split->names, split->version_count);
+	free(split->route);
+	free(split->problem);
+	*split = (struct state_split){ .entry = -1 };
 }
 
 void state_free(struct state **state)
@@ -64,6 +81,9 @@ void state_free(struct state **state)
 	free(s->recommended);
 	free(s->message);
 	free(s->task_action);
+	free(s->uid);
+	state_split_clear(&s->split);
+	json_decref(s->weights);
 	free(s->promotion.route);
 	free(s->promotion.version);
 	json_decref(s->base);

@@ -13,6 +13,8 @@
 
 #include <jansson.h>
 
+#include "plan/shares.h"
+
 /* In this order; an experiment never goes back. */
 enum stage {
 	STAGE_WAITING,      /* for its target */
@@ -48,6 +50,28 @@ struct state_promotion {
 	uint64_t route_hash;
 };
 
+/*
+ * How the route's users are divided while the experiment runs, and after it when it ended without a promotion. From `held` on the split is the
+ * experiment's: salted with its uid and, when weighted, in its shares.
+ */
+struct state_split {
+	bool held;
+	bool released;  /* no longer: the route has changed after the end, or a later experiment needs it */
+	bool steered;   /* the tables follow it */
+	bool weighted;  /* shares in place of the entry's weights (Progressive, BlueGreen); else the manifest's weights */
+	char *route;
+	uint64_t route_hash;
+	int entry;      /* whose weights they are; -1: the default one */
+	size_t version_count;
+	char **versions; /* names as the experiment has them; indices of shares are into this list */
+	char **names;    /* as the route has them */
+	struct shares shares;
+	uint64_t moved_last, moved_all; /* hashes, of 2^32, that the last change of weights moved, and all of them */
+	int changes;
+	char *problem;    /* why nothing is steered; NULL: nothing is wrong */
+	int64_t retry_at; /* not kept */
+};
+
 struct state {
 	enum stage stage;
 	int64_t init_time, start_time, last_update;
@@ -63,6 +87,9 @@ struct state {
 	int loops_done;
 	char *task_action; /* action whose tasks are being run; NULL: none */
 	size_t task_next;  /* its first task that is not done */
+	char *uid; /* of the Experiment object; stand-alone, a random one of this run. Salts the split */
+	struct state_split split;
+	json_t *weights; /* status.currentWeightDistribution: [{name, value}]; NULL: not known */
 	struct state_promotion promotion;
 
 	int64_t retry_at; /* not before this time (not kept in the file) */
@@ -73,6 +100,9 @@ struct state {
 	json_t *analysis; /* status.analysis; NULL before the first iteration */
 	json_t *events;   /* array of "Reason: message" that nobody has taken yet (not kept) */
 };
+
+/* Forgets what the split held. */
+void state_split_clear(struct state_split *split);
 
 int state_new(struct state **ret_state);
 void state_free(struct state **state);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,6 +225,51 @@ static json_t *promotion_json(const struct state_promotion *promotion)
 	return json;
 }
 
+/* "12.5": per cent of the users, as people read it. */
+static json_t *percent_json(uint64_t hashes)
+{
+	return json_real(round(1000.0 * (double)hashes / (double)SHARES_ALL * 100.0) / 1000.0);
+}
+
+static json_t *split_shares_json(const struct state_split *split)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < split->shares.count; i++)
+		json_array_append_new(list, json_pack("{s:s, s:I}", "version", split->versions[split->shares.items[i].version], "end",
+						      (json_int_t)split->shares.items[i].end));
+	return list;
+}
+
+static json_t *split_names_json(const struct state_split *split)
+{
+	json_t *list = json_array();
+
+	for (size_t v = 0; v < split->version_count; v++)
+		json_array_append_new(list, json_pack("{s:s, s:s}", "version", split->versions[v], "inRoute", split->names[v]));
+	return list;
+}
+
+/* shares: ends of ranges of 2^32, in whose order the versions follow each other. */
+static json_t *split_json(const struct state_split *split)
+{
+	json_t *json = json_object();
+	char hash[24];
+
+	put_string(json, "problem", split->problem);
+	if (!split->held)
+		return json;
+	snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)split->route_hash);
+	json_object_update_new(json, json_pack("{s:s, s:s, s:i, s:b, s:b, s:o}", "route", split->route, "routeHash", hash, "entry", split->entry, "steered",
+					       split->steered, "released", split->released, "versions", split_names_json(split)));
+	if (!split->weighted)
+		return json;
+	json_object_set_new(json, "shares", split_shares_json(split));
+	json_object_set_new(json, "changes", json_integer(split->changes));
+	json_object_set_new(json, "movedUsersPercent", json_pack("{s:o, s:o}", "last", percent_json(split->moved_last), "all", percent_json(split->moved_all)));
+	return json;
+}
+
 static json_t *own_json(const struct state *state)
 {
 	json_t *own = json_pack("{s:b, s:i, s:b, s:b, s:b, s:O}", "startDone", state->start_done, "loopsDone", state->loops_done, "rolledBack",
@@ -233,6 +279,9 @@ static json_t *own_json(const struct state *state)
 		json_object_set(own, "missing", state->missing);
 	if (state->task_action)
 		json_object_set_new(own, "task", json_pack("{s:s, s:i}", "action", state->task_action, "next", (int)state->task_next));
+	put_string(own, "uid", state->uid);
+	if (state->split.held || state->split.problem)
+		json_object_set_new(own, "split", split_json(&state->split));
 	if (state->promotion.made)
 		json_object_set_new(own, "promotion", promotion_json(&state->promotion));
 	return own;
@@ -248,6 +297,8 @@ static json_t *status_json(const struct state *state)
 	put_time(status, "lastUpdateTime", state->last_update);
 	put_string(status, "versionRecommendedForPromotion", state->recommended);
 	put_string(status, "message", state->message);
+	if (json_array_size(state->weights))
+		json_object_set(status, "currentWeightDistribution", state->weights);
 	if (state->metrics)
 		json_object_set(status, "metrics", state->metrics);
 	if (state->analysis)
@@ -330,6 +381,83 @@ static int read_promotion(const json_t *json, struct state_promotion *promotion)
 	return promotion->version && hash ? 0 : -EINVAL;
 }
 
+static int read_split_versions(const json_t *list, struct state_split *split)
+{
+	size_t count = json_array_size(list);
+
+	split->versions = calloc(count + 1, sizeof(*split->versions));
+	split->names = calloc(count + 1, sizeof(*split->names));
+	if (!split->versions || !split->names)
+		return -ENOMEM;
+	for (; split->version_count < count; split->version_count++) {
+		const json_t *item = json_array_get(list, split->version_count);
+
+		split->versions[split->version_count] = copy_string(item, "version");
+		split->names[split->version_count] = copy_string(item, "inRoute");
+		if (!split->versions[split->version_count] || !split->names[split->version_count]) {
+			split->version_count++;
+			return -EINVAL;
+		}
+	}
+	return count ? 0 : -EINVAL;
+}
+
+static int split_index(const struct state_split *split, const char *version)
+{
+	for (size_t v = 0; version && v < split->version_count; v++) {
+		if (strcmp(split->versions[v], version) == 0)
+			return (int)v;
+	}
+	return -1;
+}
+
+static int read_split_shares(const json_t *list, struct state_split *split)
+{
+	uint64_t start = 0;
+
+	if (json_array_size(list) == 0 || json_array_size(list) > SHUNT_SHARES)
+		return -EINVAL;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *item = json_array_get(list, i);
+		struct share share = { (uint64_t)json_integer_value(json_object_get(item, "end")),
+				       split_index(split, json_string_value(json_object_get(item, "version"))) };
+
+		if (share.version < 0 || share.end <= start || share.end > SHARES_ALL)
+			return -EINVAL;
+		start = share.end;
+		split->shares.items[split->shares.count++] = share;
+	}
+	return start == SHARES_ALL ? 0 : -EINVAL;
+}
+
+static uint64_t read_percent(const json_t *json, const char *key)
+{
+	return (uint64_t)llround(json_number_value(json_object_get(json, key)) / 100 * (double)SHARES_ALL);
+}
+
+static int read_split(const json_t *json, struct state_split *split)
+{
+	const json_t *shares = json_object_get(json, "shares"), *moved = json_object_get(json, "movedUsersPercent");
+	const char *hash = json_string_value(json_object_get(json, "routeHash"));
+
+	split->problem = copy_string(json, "problem");
+	if (!hash)
+		return 0;
+	split->route = copy_string(json, "route");
+	split->route_hash = strtoull(hash, NULL, 16);
+	split->entry = (int)json_integer_value(json_object_get(json, "entry"));
+	split->steered = json_is_true(json_object_get(json, "steered"));
+	split->released = json_is_true(json_object_get(json, "released"));
+	split->weighted = shares != NULL;
+	split->changes = (int)json_integer_value(json_object_get(json, "changes"));
+	split->moved_last = read_percent(moved, "last");
+	split->moved_all = read_percent(moved, "all");
+	split->held = true;
+	if (!split->route || read_split_versions(json_object_get(json, "versions"), split) < 0)
+		return -EINVAL;
+	return split->weighted ? read_split_shares(shares, split) : 0;
+}
+
 static int read_own(const json_t *own, struct state *state)
 {
 	const json_t *task = json_object_get(own, "task");
@@ -353,6 +481,9 @@ static int read_own(const json_t *own, struct state *state)
 	json_object_update(state->base, base);
 	if (missing)
 		json_object_update(state->missing, missing);
+	state->uid = copy_string(own, "uid");
+	if (read_split(json_object_get(own, "split"), &state->split) < 0)
+		return -EINVAL;
 	return read_promotion(json_object_get(own, "promotion"), &state->promotion);
 }
 
@@ -378,6 +509,7 @@ static const char *read_status(const json_t *status, struct state *state)
 	state->completed_iterations = (int)json_integer_value(iterations);
 	state->recommended = copy_string(status, "versionRecommendedForPromotion");
 	state->message = copy_string(status, "message");
+	state->weights = json_incref(json_object_get(status, "currentWeightDistribution"));
 	state->metrics = json_incref(json_object_get(status, "metrics"));
 	state->analysis = json_incref(json_object_get(status, "analysis"));
 	return NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What a VirtualService does with the traffic of a port: its versions, its splits, and the promotion that overrules both.
+ * What a VirtualService does with the traffic of a port: its versions, its splits, and what an experiment wants in their place.
  *
  * The layout of a split decides who moves when a weight changes. The first destination (the baseline) comes last, behind the candidates:
  *
@@ -8,9 +8,11 @@
  *     ├─ second ┼─ third ─┼─ first (baseline) ────────────────────┤
  *
  * With two destinations raising the candidate's weight moves its end up: it gains users and loses none (invariant 1). With more, that holds for the
- * last candidate; raising an earlier one also moves users between it and those behind it, which one line of ranges cannot avoid.
+ * last candidate; raising an earlier one also moves users between it and those behind it, which one line of ranges cannot avoid. An experiment keeps
+ * its own ranges, which can (shares.h).
  *
  * All splits of a route have one salt, so a user keeps the hash, and with it the pod of a version, when a rule comes or goes or a version is promoted.
+ * An experiment's salt takes the place of the route's from its first iteration on until its promotion is over.
  */
 #include "plan/internal.h"
 
@@ -151,31 +153,35 @@ static uint16_t version_of(const struct body *body, const struct http_destinatio
 
 /* ---- splits ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* A byte that tells the two words apart, and the route's name. */
-static void route_salt(const struct planner *planner, const struct virtual_service *vs, __u64 salt[2])
+/* A byte that tells the two words apart (and an experiment's from a route's), and the route's name or the experiment's salt. */
+static void body_salt(const struct planner *planner, const struct body *body, __u64 salt[2])
 {
+	const char *own = body->steering ? body->steering->salt : NULL;
 	char name[ROUTE_NAME_MAX + 1];
 	size_t len;
 
-	route_name(vs, name);
+	if (own)
+		snprintf(name, sizeof(name), "%s", own);
+	else
+		route_name(body->vs, name);
 	len = strlen(name);
 	for (int i = 0; i < 2; i++) {
 		struct shunt_id id = { .len = len + 1 };
 
-		id.b[0] = i;
+		id.b[0] = i + (own ? 2 : 0);
 		memcpy(id.b + 1, name, len);
 		salt[i] = shunt_siphash(planner->salt_key, &id);
 	}
 }
 
-/* A new split with the route's salt and no shares. */
+/* A new split with the body's salt and no shares. */
 static struct shunt_split *add_split(struct planner *planner, const struct body *body, const char **ret_full)
 {
 	struct tables *t = planner->tables;
 	struct shunt_split *split = TABLE_APPEND(planner, t->splits, t->split_count, SHUNT_SPLITS, "splits", ret_full);
 
 	if (split)
-		route_salt(planner, body->vs, split->salt);
+		body_salt(planner, body, split->salt);
 	return split;
 }
 
@@ -187,6 +193,39 @@ static void add_share(struct shunt_split *split, uint64_t cumulated, uint64_t su
 	};
 }
 
+/* Are the entry's weights those of an experiment, and can they be followed? A note says what is done. */
+static bool is_steered(struct planner *planner, const struct body *body, const struct http_route *entry, const struct place *place)
+{
+	const struct steering *steering = body->steering;
+
+	if (!steering || steering->share_count == 0 || route_entry(body->vs, steering->entry) != entry)
+		return false;
+	for (size_t i = 0; i < steering->share_count; i++) {
+		if (find_version(body, steering->shares[i].version))
+			continue;
+		note(planner, NOTE_WARNING, place, "experiment %s divides the users among versions of which this route does not have '%s'; the weights as written hold",
+		     steering->experiment, steering->shares[i].version);
+		return false;
+	}
+	note(planner, NOTE_INFO, place, "experiment %s sets the weights", steering->experiment);
+	return true;
+}
+
+static int build_steered_split(struct planner *planner, struct body *body, uint32_t *ret_split, const char **ret_full)
+{
+	struct shunt_split *split = add_split(planner, body, ret_full);
+
+	if (!split)
+		return planner->out_of_memory ? -ENOMEM : -ENOSPC;
+	for (size_t i = 0; i < body->steering->share_count; i++) {
+		const struct steering_share *share = &body->steering->shares[i];
+
+		split->share[split->shares++] = (struct shunt_share){ .end = share->end, .version = find_version(body, share->version)->index };
+	}
+	*ret_split = planner->tables->split_count - 1;
+	return 0;
+}
+
 /* The split of an entry, to *ret_split. -E2BIG: it has more versions than a split takes (a note says so). */
 static int build_split(struct planner *planner, struct body *body, const struct http_route *entry, const struct place *place,
 		       uint32_t *ret_split, const char **ret_full)
@@ -195,6 +234,8 @@ static int build_split(struct planner *planner, struct body *body, const struct 
 	uint64_t sum = 0, cumulated = 0;
 	size_t shares = 0;
 
+	if (is_steered(planner, body, entry, place))
+		return build_steered_split(planner, body, ret_split, ret_full);
 	for (size_t d = 0; d < entry->destination_count; d++) {
 		sum += entry->destinations[d].weight;
 		shares += entry->destinations[d].weight > 0;
@@ -263,6 +304,17 @@ static const struct http_route *default_entry(const struct entries *entries)
 	return NULL;
 }
 
+const struct http_route *route_entry(const struct virtual_service *vs, int entry)
+{
+	struct entries entries = entries_of(vs);
+	const struct http_route *found;
+
+	if (entry >= 0)
+		return (size_t)entry < entries.count ? &entries.items[entry] : NULL;
+	found = default_entry(&entries);
+	return found ? found : entries.count ? entries.items : NULL;
+}
+
 static int plan_default(struct planner *planner, struct body *body, const struct entries *entries, const struct http_route *entry,
 			const char **ret_full)
 {
@@ -308,34 +360,41 @@ static int plan_entries(struct planner *planner, struct body *body, const struct
 	return 0;
 }
 
-/* ---- promotion -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- what an experiment wants ----------------------------------------------------------------------------------------------------------- */
 
-/* The version that an experiment has chosen for this route; NULL: none. */
-static const struct body_version *promoted_version(struct planner *planner, const struct body *body)
+/* A promotion that no longer holds is said and passed over. */
+static bool holds(struct planner *planner, const struct body *body, const struct steering *steering)
 {
 	struct place place = place_of_route(body->vs, 0, "%s", "");
+
+	if (!steering->version)
+		return true;
+	if (steering->route_hash && steering->route_hash != body->vs->meta.hash) {
+		note(planner, NOTE_INFO, &place, "changed since experiment %s promoted '%s'; the promotion has ended, the rules as written hold",
+		     steering->experiment, steering->version);
+		return false;
+	}
+	if (!find_version(body, steering->version)) {
+		note(planner, NOTE_WARNING, &place, "experiment %s promoted '%s', which this route does not have; the rules as written hold",
+		     steering->experiment, steering->version);
+		return false;
+	}
+	note(planner, NOTE_INFO, &place, "experiment %s promoted '%s': it gets all traffic", steering->experiment, steering->version);
+	return true;
+}
+
+/* The first experiment that wants something of this route and can have it; NULL: none. */
+static const struct steering *steering_of(struct planner *planner, const struct body *body)
+{
 	char name[ROUTE_NAME_MAX + 1];
 
 	route_name(body->vs, name);
-	for (size_t i = 0; i < planner->promotion_count; i++) {
-		const struct promotion *promotion = &planner->promotions[i];
-		const struct body_version *version = find_version(body, promotion->version);
+	for (size_t i = 0; i < planner->steering_count; i++) {
+		const struct steering *steering = &planner->steerings[i];
+		bool meant = steering->route ? strcmp(steering->route, name) == 0 : steering->version && find_version(body, steering->version);
 
-		if (promotion->route ? strcmp(promotion->route, name) != 0 : !version)
-			continue;
-		if (promotion->route_hash && promotion->route_hash != body->vs->meta.hash) {
-			note(planner, NOTE_INFO, &place,
-			     "changed since experiment %s promoted '%s'; the promotion has ended, the rules as written hold",
-			     promotion->experiment, promotion->version);
-		} else if (!version) {
-			note(planner, NOTE_WARNING, &place,
-			     "experiment %s promoted '%s', which this route does not have; the rules as written hold",
-			     promotion->experiment, promotion->version);
-		} else {
-			note(planner, NOTE_INFO, &place, "experiment %s promoted '%s': it gets all traffic", promotion->experiment,
-			     promotion->version);
-			return version;
-		}
+		if (meant && holds(planner, body, steering))
+			return steering;
 	}
 	return NULL;
 }
@@ -346,7 +405,6 @@ static int plan_steering(struct planner *planner, struct body *body, const char 
 {
 	struct entries entries = entries_of(body->vs);
 	const struct http_route *last = default_entry(&entries);
-	const struct body_version *promoted;
 	int r;
 
 	r = add_versions(planner, body, ret_full);
@@ -355,9 +413,9 @@ static int plan_steering(struct planner *planner, struct body *body, const char 
 	set_fallback(planner, body, last ? last : &entries.items[0]);
 	rules_identity(planner, body);
 
-	promoted = promoted_version(planner, body);
-	if (promoted)
-		return build_whole_split(planner, body, promoted->index, &body->split, ret_full);
+	body->steering = steering_of(planner, body);
+	if (body->steering && body->steering->version)
+		return build_whole_split(planner, body, find_version(body, body->steering->version)->index, &body->split, ret_full);
 	r = plan_default(planner, body, &entries, last, ret_full);
 	if (r < 0)
 		return r;

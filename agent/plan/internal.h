@@ -3,9 +3,10 @@
  * What the files of plan/ share. plan() runs once through them:
  *
  *     claims.c    which VirtualService claims which frontend for which hosts; who wins when two claim the same
- *     bodies.c    what a VirtualService does on a frontend's port: versions, splits, promotion
+ *     bodies.c    what a VirtualService does on a frontend's port: versions, splits, what an experiment wants of it
  *     rules.c     its part that looks at users: identity and rules
  *     backends.c  the ready pods behind a Service's port, and their rings
+ *     shares.c    which users move when weights change
  *     series.c    the index that a (route, version) pair keeps
  *     plan.c      puts them together, frontend by frontend
  *     resolve.c   plan_resolve_versions()
@@ -91,6 +92,7 @@ struct body {
 	uint16_t port;
 	bool unusable; /* a note says why; its frontends stay untouched */
 	enum shunt_kind kind;
+	const struct steering *steering; /* NULL: no experiment wants anything of the route */
 	enum shunt_identity identity;
 	char identity_name[SHUNT_NAME_MAX + 1];
 	struct body_version *versions;
@@ -109,8 +111,8 @@ struct route_source {
 
 struct planner {
 	const struct world *world;
-	const struct promotion *promotions;
-	size_t promotion_count;
+	const struct steering *steerings;
+	size_t steering_count;
 	__u64 salt_key[2];
 	struct tables *tables;
 	const struct virtual_service **routes; /* in the order that settles who is first: creation, then namespace/name */
@@ -150,6 +152,9 @@ void rules_identity(struct planner *planner, struct body *body);
 
 /* rules.c: the rules of spec.http[entry], which lead to `split`. The number of rules added, or -ENOMEM. */
 int rules_add(struct planner *planner, struct body *body, size_t entry, uint32_t split);
+
+/* bodies.c: the entry (spec.http[], or spec.tcp[] without any) that takes every request, or the first; NULL: no entries. */
+const struct http_route *route_entry(const struct virtual_service *vs, int entry);
 
 /* rules.c: does the entry take every request? */
 bool rules_entry_is_default(const struct http_route *entry);

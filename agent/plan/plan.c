@@ -231,10 +231,10 @@ static void planner_done(struct planner *planner)
 	tables_free(&planner->tables);
 }
 
-int plan(const struct world *world, const struct promotion *promotions, size_t promotion_count,
+int plan(const struct world *world, const struct steering *steerings, size_t steering_count,
 	 const struct shunt_series series[SHUNT_SERIES], const uint8_t salt_key[16], struct tables **ret_tables)
 {
-	_cleanup_(planner_done) struct planner planner = { .world = world, .promotions = promotions, .promotion_count = promotion_count };
+	_cleanup_(planner_done) struct planner planner = { .world = world, .steerings = steerings, .steering_count = steering_count };
 	int r;
 
 	memcpy(planner.salt_key, salt_key, sizeof(planner.salt_key));

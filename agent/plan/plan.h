@@ -2,7 +2,7 @@
 /*
  * plan(): from the world to the tables that steer packets. Pure: no I/O, no clock, no globals; the same world gives the same tables on every node.
  *
- *     world, promotions, series so far ──▶ plan() ──▶ tables + notes ──▶ datapath/tables.c writes them beside the live ones and flips
+ *     world, steerings, series so far ──▶ plan() ──▶ tables + notes ──▶ datapath/tables.c writes them beside the live ones and flips
  */
 #ifndef SHUNT_PLAN_H
 #define SHUNT_PLAN_H
@@ -10,12 +10,26 @@
 #include "shunt/abi.h"
 #include "world/world.h"
 
-/* A version that an experiment has chosen: from now on it gets all traffic of the routes that hold it. */
-struct promotion {
+/* Part of the users: hashes below `end` that no share before takes. */
+struct steering_share {
+	char *version; /* name as the route has it */
+	uint64_t end;  /* of 2^32; the last one's is 2^32 */
+};
+
+/*
+ * What an experiment wants of a route. While it runs: its users divided by its own salt, so that no two experiments have the same guinea pigs, and in
+ * shares of its own in place of an entry's weights. When it has ended (a promotion): one version gets all traffic. What it does not say stays as the
+ * route's manifest says it: rules of users, weights of other entries, header edits.
+ */
+struct steering {
 	char *experiment; /* "namespace/name", for notes */
 	char *route;      /* "namespace/name" of the VirtualService; NULL: every route that has the version */
-	char *version;
-	uint64_t route_hash; /* the promotion holds while the VirtualService's object_meta.hash is this; 0: always */
+	char *version;    /* a promotion's; NULL: the experiment runs */
+	uint64_t route_hash; /* a promotion holds while the VirtualService's object_meta.hash is this; 0: always */
+	char *salt;       /* text that the users' hashes are salted with, at most SHUNT_ID_MAX - 1 bytes; NULL: that of the route */
+	int entry;        /* index of the entry (spec.http[], spec.tcp[]) that the shares are of; -1: the default one */
+	struct steering_share shares[SHUNT_SHARES];
+	size_t share_count; /* 0: the weights as they are written */
 };
 
 enum note_level { NOTE_INFO, NOTE_WARNING, NOTE_ERROR };
@@ -69,10 +83,10 @@ struct tables {
 /*
  * Plans. `series` are the names in use so far (SHUNT_SERIES of them): known (route, version) pairs keep their index, so that counters and flows
  * stay theirs; new ones get the first free. `salt_key` is 16 bytes that this installation keeps secret and constant: split salts come from it and
- * the name of the route, so that every node and every restart sends a user to the same version and two routes are independent.
+ * the name of the route (or an experiment's salt), so that every node and every restart sends a user to the same version and two routes are independent.
  * Returns 0 and a new tables (tables_free), or -ENOMEM. A world larger than abi.h's sizes gives NOTE_ERRORs and leaves the excess objects out whole.
  */
-int plan(const struct world *world, const struct promotion *promotions, size_t promotion_count, const struct shunt_series series[SHUNT_SERIES],
+int plan(const struct world *world, const struct steering *steerings, size_t steering_count, const struct shunt_series series[SHUNT_SERIES],
 	 const uint8_t salt_key[16], struct tables **ret_tables);
 
 void tables_free(struct tables **tables);
@@ -84,6 +98,12 @@ void tables_free(struct tables **tables);
  */
 int plan_resolve_versions(const struct world *world, const struct tables *tables, const struct experiment *experiment, int *ret_series,
 			  char **ret_route, struct plan_note **ret_notes, size_t *ret_note_count);
+
+/*
+ * The weights that a route's entry gives to versions of these names (NULL: nobody), in per cent of all its weights. entry as in struct steering.
+ * -ENOENT: there is no such route or entry.
+ */
+int plan_entry_weights(const struct world *world, const char *route, int entry, char *const names[], size_t count, double *ret_percent);
 
 void notes_free(struct plan_note **notes, size_t count);
 

@@ -238,3 +238,39 @@ int plan_resolve_versions(const struct world *world, const struct tables *tables
 	*ret_note_count = note_count;
 	return 0;
 }
+
+/* ---- weights as they are written ---- */
+
+static const struct virtual_service *find_route(const struct world *world, const char *name)
+{
+	for (size_t i = 0; i < world->virtual_service_count; i++) {
+		const struct object_meta *meta = &world->virtual_services[i].meta;
+		size_t length = strlen(meta->ns);
+
+		if (strncmp(name, meta->ns, length) == 0 && name[length] == '/' && strcmp(name + length + 1, meta->name) == 0)
+			return &world->virtual_services[i];
+	}
+	return NULL;
+}
+
+int plan_entry_weights(const struct world *world, const char *route, int entry, char *const names[], size_t count, double *ret_percent)
+{
+	const struct virtual_service *vs = find_route(world, route);
+	const struct http_route *found = vs ? route_entry(vs, entry) : NULL;
+	double sum = 0;
+
+	if (!found)
+		return -ENOENT;
+	for (size_t i = 0; i < count; i++)
+		ret_percent[i] = 0;
+	for (size_t d = 0; d < found->destination_count; d++)
+		sum += found->destinations[d].weight;
+	for (size_t d = 0; d < found->destination_count && sum > 0; d++) {
+		char name[SHUNT_NAME_MAX * 2];
+
+		for (size_t i = 0; i < count && version_name(vs->meta.ns, &found->destinations[d], name); i++)
+			if (names[i] && strcmp(names[i], name) == 0)
+				ret_percent[i] += 100 * found->destinations[d].weight / sum;
+	}
+	return 0;
+}

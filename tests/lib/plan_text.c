@@ -36,13 +36,13 @@ struct world *world_of(const char *yaml)
 	return world;
 }
 
-struct tables *plan_of(const struct world *world, const struct promotion *promotions, size_t promotion_count)
+struct tables *plan_of(const struct world *world, const struct steering *steerings, size_t steering_count)
 {
 	static const struct shunt_series no_series[SHUNT_SERIES];
 	static const uint8_t key[16] = "0123456789abcdef";
 	struct tables *tables;
 
-	assert_int_equal(plan(world, promotions, promotion_count, no_series, key, &tables), 0);
+	assert_int_equal(plan(world, steerings, steering_count, no_series, key, &tables), 0);
 	return tables;
 }
 

@@ -8,8 +8,8 @@
 /* Decodes documents of a file called "test.yaml"; a manifest error ends the test with its text. Free with world_free(). */
 struct world *world_of(const char *yaml);
 
-/* The plan of a world from scratch, or with promotions; never fails. Free with tables_free(). */
-struct tables *plan_of(const struct world *world, const struct promotion *promotions, size_t promotion_count);
+/* The plan of a world from scratch, or with steerings; never fails. Free with tables_free(). */
+struct tables *plan_of(const struct world *world, const struct steering *steerings, size_t steering_count);
 
 /*
  * Steering as text (the caller frees it). Frontends in their order; a frontend that shares its routes with an earlier one says so:

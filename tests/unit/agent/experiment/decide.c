@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "experiment/split.h"
 #include "util/cleanup.h"
 
 #define T0 1623255870000ll /* 2021-06-09T16:24:30Z */
@@ -70,9 +71,19 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* The split is taken and followed whenever the experiment wants that; tests of split.c look at it more closely. */
 static struct decision next(struct scene *s)
 {
-	return decide_next(&s->in, s->state);
+	static char *const names[] = { (char *)"v1", (char *)"v2", (char *)"v3" };
+	struct decision decision = decide_next(&s->in, s->state);
+
+	while (decision.kind == DECIDE_STEER) {
+		if (!s->state->split.held)
+			assert_int_equal(split_hold(&s->experiment, s->state, &(struct split_origin){ .route = "default/route", .names = names }), 0);
+		split_steered(s->state, 0, NULL, 0);
+		decision = decide_next(&s->in, s->state);
+	}
+	return decision;
 }
 
 /* An iteration whose verdict is given. */
@@ -202,6 +213,7 @@ static void loop_tasks_run_after_every_loop_and_the_start_task_once(void **state
 		case DECIDE_WAIT:
 			s->in.now = decision.until;
 			break;
+		case DECIDE_STEER: /* next() has seen to it */
 		case DECIDE_OVER:
 			over = true;
 			break;

@@ -68,7 +68,10 @@ struct bench {
 	int steer_result;
 	int resolves, resolve_result;
 	bool promoted_on_disk; /* the status file had the promotion when steering was asked for */
-	char *steered_to;      /* version of the only promotion at the last steering; NULL: there was none */
+	char *steered_to;      /* version of the only steering's promotion, "split" while it is none, "" without a steering */
+	char *salt;            /* of it */
+	uint64_t candidate_end[8]; /* what flowers-v2 had of the hashes at the first steerings, in their order */
+	double percent;        /* weight of flowers-v2 as the route's manifest says it */
 	const char *stop_stage; /* stop the loop when an experiment's status says this */
 	int stop_iterations;
 	const char *watched;   /* name of that experiment */
@@ -89,6 +92,8 @@ static int edge_resolve(void *arg, const struct experiment *experiment, struct r
 		resolution->series[v] = first ? 7 : 8;
 		resolution->names[v] = strdup(experiment->versions[v].name);
 	}
+	resolution->percent[0] = 100 - bench->percent;
+	resolution->percent[1] = bench->percent;
 	resolution->route = strdup("default/routing-rule");
 	return 0;
 }
@@ -121,14 +126,17 @@ static int edge_steer(void *arg)
 {
 	struct bench *bench = arg;
 	_cleanup_json_ json_t *document = read_status(bench, "exp");
-	_cleanup_free_ struct promotion *promotions = NULL;
+	_cleanup_free_ struct steering *steerings = NULL;
 	json_t *recorded = json_object_get(json_object_get(json_object_get(document, "status"), "shunt"), "promotion");
 	size_t count;
 
-	assert_int_equal(engine_promotions(bench->engine, &promotions, &count), 0);
+	assert_int_equal(engine_steerings(bench->engine, &steerings, &count), 0);
+	if (count == 1 && bench->steered < 8)
+		bench->candidate_end[bench->steered] = steerings[0].share_count > 1 ? steerings[0].shares[0].end : 0;
+	text_replace(&bench->salt, "%s", count == 1 ? steerings[0].salt : "");
 	bench->steered++;
 	bench->promoted_on_disk = json_is_object(recorded);
-	text_replace(&bench->steered_to, "%s", count == 1 ? promotions[0].version : "");
+	text_replace(&bench->steered_to, "%s", count == 1 ? steerings[0].version ?: "split" : "");
 	return bench->steer_result;
 }
 
@@ -241,6 +249,7 @@ static int teardown(void **state)
 	world_free(&bench->world);
 	nftw(bench->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 	free(bench->steered_to);
+	free(bench->salt);
 	free(bench);
 	return 0;
 }
@@ -331,7 +340,7 @@ static void the_tutorial_ends_with_its_winner_promoted_and_its_task_run(void **s
 	values = json_object_get(json_object_get(json_object_get(analysis, "aggregatedMetrics"), "data"), "iter8-kfserving/request-count");
 	assert_string_equal(text_at(json_object_get(json_object_get(values, "data"), "flowers-v2"), "value"), "80");
 
-	assert_int_equal(bench->steered, 1);
+	assert_int_equal(bench->steered, 2); /* the split with its own salt, then the promotion */
 	assert_string_equal(bench->steered_to, "flowers-v2");
 	assert_true(bench->promoted_on_disk);
 	applied = read_file(bench->folder, "applied");
@@ -391,7 +400,7 @@ static void a_restart_in_the_finish_task_runs_it_again_and_steers_from_the_first
 	struct bench *bench = *state;
 	_cleanup_free_ char *slow = text_printf("echo begun >>%s/applied; test -e %s/go || sleep 1000", bench->folder, bench->folder);
 	_cleanup_free_ char *go = text_printf("%s/go", bench->folder), *applied = NULL;
-	_cleanup_free_ struct promotion *promotions = NULL;
+	_cleanup_free_ struct steering *steerings = NULL;
 	_cleanup_file_ FILE *mark = NULL;
 	size_t count;
 
@@ -404,14 +413,14 @@ static void a_restart_in_the_finish_task_runs_it_again_and_steers_from_the_first
 	mark = fopen(go, "we");
 	start_engine(bench);
 	set_world(bench, tutorial(route_yaml, slow, 1));
-	assert_int_equal(engine_promotions(bench->engine, &promotions, &count), 0);
+	assert_int_equal(engine_steerings(bench->engine, &steerings, &count), 0);
 	assert_int_equal(count, 1);
-	assert_string_equal(promotions[0].experiment, "default/exp");
-	assert_string_equal(promotions[0].route, "default/routing-rule");
+	assert_string_equal(steerings[0].experiment, "default/exp");
+	assert_string_equal(steerings[0].route, "default/routing-rule");
 	run_until(bench, "Completed", 0);
 	applied = read_file(bench->folder, "applied");
 	assert_string_equal(applied, "begun\nbegun\n");
-	assert_int_equal(bench->steered, 1); /* once, before the restart; then the first plan had it */
+	assert_int_equal(bench->steered, 2); /* the split, the promotion, both before the restart; then the first plan had them */
 }
 
 static void a_promotion_ends_when_the_route_is_changed_and_never_comes_back(void **state)
@@ -420,12 +429,12 @@ static void a_promotion_ends_when_the_route_is_changed_and_never_comes_back(void
 	size_t count[3];
 
 	for (int i = 0; i < 3; i++) {
-		_cleanup_free_ struct promotion *promotions = NULL;
+		_cleanup_free_ struct steering *steerings = NULL;
 
 		set_world(bench, tutorial(i == 1 ? promoted_yaml : route_yaml, "true", 1));
 		if (i == 0)
 			run_until(bench, "Completed", 0);
-		assert_int_equal(engine_promotions(bench->engine, &promotions, &count[i]), 0);
+		assert_int_equal(engine_steerings(bench->engine, &steerings, &count[i]), 0);
 	}
 	assert_int_equal(count[0], 1);
 	assert_int_equal(count[1], 0);
@@ -435,7 +444,7 @@ static void a_promotion_ends_when_the_route_is_changed_and_never_comes_back(void
 static void a_completed_experiment_stays_completed_after_a_restart(void **state)
 {
 	struct bench *bench = *state;
-	_cleanup_free_ struct promotion *promotions = NULL;
+	_cleanup_free_ struct steering *steerings = NULL;
 	int reads;
 	size_t count;
 
@@ -447,21 +456,21 @@ static void a_completed_experiment_stays_completed_after_a_restart(void **state)
 	set_world(bench, tutorial(route_yaml, "true", 1));
 	uv_run(&bench->loop, UV_RUN_DEFAULT); /* until there is nothing left to do */
 	assert_int_equal(bench->reads, reads);
-	assert_int_equal(engine_promotions(bench->engine, &promotions, &count), 0);
+	assert_int_equal(engine_steerings(bench->engine, &steerings, &count), 0);
 	assert_int_equal(count, 1);
 }
 
 static void deleting_the_experiment_ends_its_promotion_and_its_status(void **state)
 {
 	struct bench *bench = *state;
-	_cleanup_free_ struct promotion *promotions = NULL;
+	_cleanup_free_ struct steering *steerings = NULL;
 	size_t count;
 
 	set_world(bench, tutorial(route_yaml, "true", 1));
 	run_until(bench, "Completed", 0);
 	assert_true(exists(bench->folder, "default.exp.status.yaml"));
 	set_world(bench, strdup(route_yaml));
-	assert_int_equal(engine_promotions(bench->engine, &promotions, &count), 0);
+	assert_int_equal(engine_steerings(bench->engine, &steerings, &count), 0);
 	assert_int_equal(count, 0);
 	assert_false(exists(bench->folder, "default.exp.status.yaml"));
 }
@@ -485,7 +494,7 @@ static void deleting_a_running_experiment_kills_its_task(void **state)
 static void a_failing_finish_task_fails_the_experiment_but_the_winner_stays(void **state)
 {
 	struct bench *bench = *state;
-	_cleanup_free_ struct promotion *promotions = NULL;
+	_cleanup_free_ struct steering *steerings = NULL;
 	_cleanup_json_ json_t *status = NULL;
 	size_t count;
 
@@ -494,7 +503,7 @@ static void a_failing_finish_task_fails_the_experiment_but_the_winner_stays(void
 	status = status_of(bench, "exp");
 	assert_true(condition_is_true(status, "Failed"));
 	assert_string_equal(text_at(status, "message"), "HandlerFailed: Finish handler 'finish' failed: spec.strategy.actions.finish[0] common/exec ended with status 4: no cluster here");
-	assert_int_equal(engine_promotions(bench->engine, &promotions, &count), 0);
+	assert_int_equal(engine_steerings(bench->engine, &steerings, &count), 0);
 	assert_int_equal(count, 1);
 }
 
@@ -524,10 +533,144 @@ static void tables_that_cannot_be_read_put_the_promotion_off(void **state)
 	before = bench->resolves;
 	while (bench->resolves < before + 2)
 		uv_run(&bench->loop, UV_RUN_ONCE);
-	assert_int_equal(bench->steered, 0);
+	assert_string_equal(bench->steered_to, "split");
 	bench->resolve_result = 0;
 	run_until(bench, "Completed", 0);
+	assert_string_equal(bench->steered_to, "flowers-v1"); /* one iteration has no winner */
+}
+
+/* ---- weights ---- */
+
+/* The tutorial with another deployment pattern. */
+static char *deployed(const char *pattern, const char *finish, int iterations)
+{
+	_cleanup_free_ char *text = tutorial(route_yaml, finish, iterations);
+	char *at = strstr(text, "FixedSplit"), *rest = at + strlen("FixedSplit");
+
+	*at = '\0';
+	return text_printf("%s%s%s", text, pattern, rest);
+}
+
+static void assert_percent(uint64_t hashes, int percent)
+{
+	assert_in_range(hashes + 1, (uint64_t)percent * SHARES_ALL / 100, (uint64_t)percent * SHARES_ALL / 100 + 2);
+}
+
+/* The first iteration has no requests to go by, so nobody wins: 95/5, as in Iter8. Then the increment. */
+static void a_progressive_experiment_moves_the_split_step_by_step(void **state)
+{
+	static const int expected[] = { 0, 5, 15, 25, 35 };
+	struct bench *bench = *state;
+	_cleanup_json_ json_t *status = NULL;
+	const json_t *moved, *weights;
+
+	set_world(bench, deployed("Progressive", "true", 4));
+	run_until(bench, NULL, 4);
+	while (bench->steered < 5)
+		uv_run(&bench->loop, UV_RUN_ONCE);
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+		assert_percent(bench->candidate_end[i], expected[i]);
+	status = status_of(bench, "exp");
+	weights = json_object_get(status, "currentWeightDistribution");
+	assert_string_equal(text_at(json_array_get(weights, 1), "name"), "flowers-v2");
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(weights, 1), "value")), 35);
+	moved = json_object_get(json_object_get(json_object_get(status, "shunt"), "split"), "movedUsersPercent");
+	assert_true(json_number_value(json_object_get(moved, "last")) == 10);
+	assert_true(json_number_value(json_object_get(moved, "all")) == 35);
+	run_until(bench, "Completed", 0);
+	json_decref(status);
+	status = status_of(bench, "exp");
+	weights = json_object_get(status, "currentWeightDistribution");
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(weights, 1), "value")), 100);
+	assert_string_equal(bench->steered_to, "flowers-v2");
+}
+
+static void a_progressive_experiment_begins_with_the_weights_of_the_route(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->percent = 25;
+	set_world(bench, deployed("Progressive", "true", 4));
+	run_until(bench, NULL, 3);
+	assert_percent(bench->candidate_end[0], 25);
+	assert_percent(bench->candidate_end[1], 5);
+	assert_percent(bench->candidate_end[2], 15);
+}
+
+static void a_blue_green_experiment_gives_the_candidate_everything_from_its_first_iteration_on(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_json_ json_t *status = NULL;
+
+	set_world(bench, deployed("BlueGreen", "true", 2));
+	run_until(bench, NULL, 2);
 	assert_int_equal(bench->steered, 1);
+	status = status_of(bench, "exp");
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(json_object_get(status, "currentWeightDistribution"), 1), "value")), 100);
+}
+
+static void a_restart_in_mid_experiment_goes_on_with_iteration_and_weights(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ struct steering *steerings = NULL;
+	_cleanup_free_ char *salt = NULL;
+	size_t count;
+
+	set_world(bench, deployed("Progressive", "true", 6));
+	run_until(bench, NULL, 2);
+	while (bench->steered < 3)
+		uv_run(&bench->loop, UV_RUN_ONCE);
+	salt = strdup(bench->salt);
+	stop_engine(bench);
+
+	start_engine(bench);
+	set_world(bench, deployed("Progressive", "true", 6));
+	assert_int_equal(engine_steerings(bench->engine, &steerings, &count), 0); /* the first plan has them */
+	assert_int_equal(count, 1);
+	assert_string_equal(steerings[0].salt, salt);
+	assert_percent(steerings[0].shares[0].end, 15);
+	run_until(bench, NULL, 3);
+	while (bench->steered < 4)
+		uv_run(&bench->loop, UV_RUN_ONCE);
+	assert_percent(bench->candidate_end[3], 25);
+}
+
+static void t14_every_run_of_an_experiment_has_its_own_salt(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *first = NULL;
+
+	set_world(bench, tutorial(route_yaml, "true", 1));
+	run_until(bench, "Completed", 0);
+	first = strdup(bench->salt);
+	assert_true(strlen(first) > 16);
+	set_world(bench, text_printf("%s", route_yaml)); /* deleted */
+	set_world(bench, tutorial(route_yaml, "true", 1));
+	run_until(bench, "Completed", 0);
+	assert_string_not_equal(bench->salt, first);
+}
+
+static void a_route_that_another_experiment_divides_is_not_taken_from_it(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *both = NULL, *second = NULL;
+	_cleanup_json_ json_t *status = NULL;
+	const char *problem;
+	char *target;
+
+	both = deployed("Progressive", "true", 1000);
+	second = text_printf(experiment_yaml, "late", "true", 3);
+	target = strstr(second, "target: flowers");
+	memcpy(target, "target: florals", strlen("target: florals"));
+	set_world(bench, text_printf("%s", both));
+	run_until(bench, NULL, 1);
+	set_world(bench, text_printf("%s%s", both, second));
+	bench->watched = "late";
+	run_until(bench, NULL, 2);
+	status = status_of(bench, "late");
+	problem = text_at(json_object_get(json_object_get(status, "shunt"), "split"), "problem");
+	assert_non_null(problem);
+	assert_non_null(strstr(problem, "route default/routing-rule is divided by experiment default/exp"));
 }
 
 static void a_second_experiment_on_the_target_waits_for_the_first(void **state)
@@ -592,6 +735,12 @@ int main(void)
 		T(a_failing_finish_task_fails_the_experiment_but_the_winner_stays),
 		T(steering_that_fails_is_tried_again_before_any_task),
 		T(tables_that_cannot_be_read_put_the_promotion_off),
+		T(a_progressive_experiment_moves_the_split_step_by_step),
+		T(a_progressive_experiment_begins_with_the_weights_of_the_route),
+		T(a_blue_green_experiment_gives_the_candidate_everything_from_its_first_iteration_on),
+		T(a_restart_in_mid_experiment_goes_on_with_iteration_and_weights),
+		T(t14_every_run_of_an_experiment_has_its_own_salt),
+		T(a_route_that_another_experiment_divides_is_not_taken_from_it),
 		T(a_second_experiment_on_the_target_waits_for_the_first),
 		T(a_status_file_that_cannot_be_read_stops_the_experiment_and_stays),
 		T(an_unknown_metric_is_named_in_the_status),

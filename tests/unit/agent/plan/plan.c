@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 #include "plan/plan.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -109,7 +110,7 @@ static void the_tutorial_steers_101_to_the_candidate_on_both_families(void **sta
 static void a_promotion_gives_the_version_everything(void **state)
 {
 	_cleanup_world_ struct world *world = world_of(tutorial);
-	struct promotion promotion = { .experiment = (char *)"default/exp",
+	struct steering promotion = { .experiment = (char *)"default/exp",
 				       .version = (char *)"flowers-v2",
 				       .route_hash = world->virtual_services[0].meta.hash };
 	_cleanup_tables_ struct tables *tables = plan_of(world, &promotion, 1);
@@ -559,7 +560,7 @@ static void the_same_user_is_placed_independently_by_two_routes(void **state)
 static void a_promotion_ends_when_its_route_changes(void **state)
 {
 	_cleanup_world_ struct world *world = world_of(tutorial);
-	struct promotion promotions[] = {
+	struct steering promotions[] = {
 		{ .experiment = (char *)"default/other", .route = (char *)"default/elsewhere", .version = (char *)"flowers-v2" },
 		{ .experiment = (char *)"default/old",
 		  .version = (char *)"flowers-v2",
@@ -581,12 +582,101 @@ static void a_promotion_ends_when_its_route_changes(void **state)
 static void a_promotion_keeps_the_winners_users_on_their_pods(void **state)
 {
 	_cleanup_world_ struct world *world = world_of(tutorial);
-	struct promotion promotion = { .experiment = (char *)"default/exp", .version = (char *)"flowers-v2" };
+	struct steering promotion = { .experiment = (char *)"default/exp", .version = (char *)"flowers-v2" };
 	_cleanup_tables_ struct tables *before = plan_of(world, NULL, 0), *after = plan_of(world, &promotion, 1);
 
 	(void)state;
 	assert_memory_equal(before->splits[before->rules[0].split].salt, after->splits[after->routes[0].split].salt, 16);
 	assert_true(after->splits[0].salt[0] != after->splits[0].salt[1]);
+}
+
+/* ---- experiments that run --------------------------------------------------------------------------------------------------------------- */
+
+#define QUARTER (1ull << 30)
+
+static struct steering running(int entry)
+{
+	return (struct steering){
+		.experiment = (char *)"default/exp",
+		.route = (char *)"default/routing-rule",
+		.salt = (char *)"7b1c",
+		.entry = entry,
+		.shares = { { (char *)"flowers-v2", QUARTER }, { (char *)"flowers-v1", 4 * QUARTER } },
+		.share_count = 2,
+	};
+}
+
+static void an_experiment_weighs_the_default_entry_and_leaves_rules_as_they_are(void **state)
+{
+	_cleanup_world_ struct world *world = world_of(tutorial);
+	struct steering steering = running(-1);
+	_cleanup_tables_ struct tables *tables = plan_of(world, &steering, 1);
+	_cleanup_free_ char *text = plan_steering_text(tables), *notes = plan_notes_text(tables->notes, tables->note_count);
+
+	(void)state;
+	assert_string_equal(text, "10.96.0.10:80 request\n"
+				  "  example.com by header:userhash\n"
+				  "    101* flowers-v2\n"
+				  "    else flowers-v2 25% flowers-v1 75%\n"
+				  "[fd00:96::10]:80 like 10.96.0.10:80\n");
+	assert_non_null(strstr(notes, "experiment default/exp sets the weights"));
+}
+
+static void an_experiment_weighs_the_entry_that_its_field_path_names(void **state)
+{
+	_cleanup_world_ struct world *world = world_of(tutorial);
+	struct steering steering = running(0);
+	_cleanup_tables_ struct tables *tables = plan_of(world, &steering, 1);
+	_cleanup_free_ char *text = plan_steering_text(tables);
+
+	(void)state;
+	assert_non_null(strstr(text, "    101* flowers-v2 25% flowers-v1 75%\n    else flowers-v1\n"));
+}
+
+static void t14_an_experiment_salts_all_splits_of_its_route(void **state)
+{
+	_cleanup_world_ struct world *world = world_of(tutorial);
+	struct steering steerings[] = { running(-1), running(-1) };
+	_cleanup_tables_ struct tables *plain = plan_of(world, NULL, 0), *first = plan_of(world, &steerings[0], 1), *second = NULL;
+
+	(void)state;
+	steerings[1].salt = (char *)"7b1d";
+	second = plan_of(world, &steerings[1], 1);
+	for (size_t i = 0; i < first->split_count; i++)
+		assert_memory_equal(first->splits[i].salt, first->splits[0].salt, 16);
+	assert_memory_not_equal(first->splits[0].salt, plain->splits[0].salt, 16);
+	assert_memory_not_equal(first->splits[0].salt, second->splits[0].salt, 16);
+}
+
+static void versions_that_the_route_has_no_more_leave_its_weights_as_they_are(void **state)
+{
+	_cleanup_world_ struct world *world = world_of(tutorial);
+	struct steering steering = running(-1);
+	_cleanup_tables_ struct tables *tables = NULL;
+	_cleanup_free_ char *text = NULL, *notes = NULL;
+
+	(void)state;
+	steering.shares[0].version = (char *)"flowers-v3";
+	tables = plan_of(world, &steering, 1);
+	text = plan_steering_text(tables);
+	notes = plan_notes_text(tables->notes, tables->note_count);
+	assert_non_null(strstr(text, "    else flowers-v1\n"));
+	assert_non_null(strstr(notes, "of which this route does not have 'flowers-v3'; the weights as written hold"));
+}
+
+static void the_weights_of_an_entry_are_told_by_name(void **state)
+{
+	_cleanup_world_ struct world *world = world_of(tutorial);
+	char *names[] = { (char *)"flowers-v2", NULL, (char *)"flowers-v1" };
+	double percent[3];
+
+	(void)state;
+	assert_int_equal(plan_entry_weights(world, "default/routing-rule", -1, names, 3, percent), 0);
+	assert_true(percent[0] == 0 && percent[1] == 0 && percent[2] == 100);
+	assert_int_equal(plan_entry_weights(world, "default/routing-rule", 0, names, 3, percent), 0);
+	assert_true(percent[0] == 100 && percent[1] == 0 && percent[2] == 0);
+	assert_int_equal(plan_entry_weights(world, "default/routing-rule", 7, names, 3, percent), -ENOENT);
+	assert_int_equal(plan_entry_weights(world, "default/other", -1, names, 3, percent), -ENOENT);
 }
 
 /* ---- series ----------------------------------------------------------------------------------------------------------------------------- */
@@ -691,6 +781,11 @@ int main(void)
 		cmocka_unit_test(weights_become_exact_ranges),
 		cmocka_unit_test(the_same_user_is_placed_independently_by_two_routes),
 		cmocka_unit_test(a_promotion_ends_when_its_route_changes),
+		cmocka_unit_test(an_experiment_weighs_the_default_entry_and_leaves_rules_as_they_are),
+		cmocka_unit_test(an_experiment_weighs_the_entry_that_its_field_path_names),
+		cmocka_unit_test(t14_an_experiment_salts_all_splits_of_its_route),
+		cmocka_unit_test(versions_that_the_route_has_no_more_leave_its_weights_as_they_are),
+		cmocka_unit_test(the_weights_of_an_entry_are_told_by_name),
 		cmocka_unit_test(a_promotion_keeps_the_winners_users_on_their_pods),
 		cmocka_unit_test(series_keep_their_index_and_are_never_reused),
 		cmocka_unit_test(a_full_series_table_leaves_the_route_out_whole),
