@@ -9,9 +9,12 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
+#define USERS_MAX (1u << 26) /* 9 GB */
+
 struct run_options {
 	struct cmd_common common;
 	const char *interfaces, *attach, *task_user;
+	unsigned int users;
 	bool once;
 };
 
@@ -22,6 +25,7 @@ static const struct cmd_option cmd_options[] = {
 	  offsetof(struct run_options, interfaces) },
 	{ "attach", 0, CMD_STRING, "HOW", "tcx, clsact, or auto: tcx where the kernel has it", offsetof(struct run_options, attach) },
 	{ "task-user", 0, CMD_STRING, "USER", "whom tasks of experiments run as; nobody when absent", offsetof(struct run_options, task_user) },
+	{ "users", 0, CMD_NUMBER, "N", "how many users of experiments are told apart, 1048576 when absent; 128 bytes each", offsetof(struct run_options, users) },
 	{ "once", 0, CMD_FLAG, NULL, "steer by what the folder says now, and leave", offsetof(struct run_options, once) },
 };
 
@@ -34,6 +38,7 @@ static int run(const void *options, int argc, char **argv)
 		.pin_dir = o->common.pin_dir,
 		.run_dir = o->common.run_dir,
 		.task_user = o->task_user,
+		.users = o->users,
 		.once = o->once,
 	};
 	int r;
@@ -41,6 +46,10 @@ static int run(const void *options, int argc, char **argv)
 	(void)argc;
 	if (attach_mode_parse(o->attach, &loop.attach)) {
 		log_err(0, "shunt run: --attach takes auto, tcx or clsact; found \"%s\"", o->attach);
+		return CMD_USAGE;
+	}
+	if (o->users > USERS_MAX) {
+		log_err(0, "shunt run: --users takes up to %u; found %u", USERS_MAX, o->users);
 		return CMD_USAGE;
 	}
 	r = loop_run(&loop);

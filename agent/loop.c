@@ -169,7 +169,7 @@ static bool same_tables(const struct tables *a, const struct tables *b)
 {
 #define SAME(list, count) same(a->list, a->count, b->list, b->count, sizeof(*a->list))
 	return SAME(frontends, frontend_count) && SAME(routes, route_count) && SAME(rules, rule_count) && SAME(splits, split_count) &&
-	       SAME(versions, version_count) && SAME(rings, ring_count) && SAME(pods, pod_count) && !memcmp(a->series, b->series, sizeof(a->series));
+	       SAME(versions, version_count) && SAME(rings, ring_count) && SAME(pods, pod_count) && SAME(trials, trial_count) && !memcmp(a->series, b->series, sizeof(a->series));
 #undef SAME
 }
 
@@ -455,7 +455,7 @@ static int prepare(struct loop *loop)
 
 	r = read_folder(loop);
 	if (!r)
-		r = datapath_open(loop->options->pin_dir, &loop->datapath);
+		r = datapath_open(loop->options->pin_dir, loop->options->users, &loop->datapath);
 	if (r)
 		return r;
 	datapath_set_attach_mode(loop->datapath, loop->options->attach);

@@ -18,6 +18,7 @@ struct loop_options {
 	const char *interfaces; /* patterns (netlink_matches); NULL: every veth that is up */
 	const char *pin_dir, *run_dir;
 	const char *task_user;  /* NULL: nobody */
+	uint32_t users;         /* size of the table of users; 0: SHUNT_USERS */
 	enum attach_mode attach;
 	bool once;              /* steer by what is there now, and leave */
 };

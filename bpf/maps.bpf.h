@@ -23,6 +23,7 @@ SHUNT_MAP(shunt_split, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_SPLITS, __u32, struct shunt
 SHUNT_MAP(shunt_version, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_VERSIONS, __u32, struct shunt_version, 0);
 SHUNT_MAP(shunt_ring, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_RINGS, __u32, struct shunt_ring, 0);
 SHUNT_MAP(shunt_pod, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_PODS, __u32, struct shunt_pod, 0);
+SHUNT_MAP(shunt_trial, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_TRIALS, __u32, struct shunt_trial, 0);
 
 /* names */
 SHUNT_MAP(shunt_series, BPF_MAP_TYPE_ARRAY, SHUNT_SERIES, __u32, struct shunt_series, 0);
@@ -39,6 +40,12 @@ SHUNT_MAP(shunt_lock, BPF_MAP_TYPE_ARRAY, SHUNT_LOCKS, __u32, struct shunt_lock,
 SHUNT_MAP(shunt_count, BPF_MAP_TYPE_PERCPU_ARRAY, SHUNT_SERIES, __u32, struct shunt_count, 0);
 SHUNT_MAP(shunt_hist, BPF_MAP_TYPE_PERCPU_ARRAY, SHUNT_SERIES * SHUNT_LATENCIES, __u32, struct shunt_hist, 0);
 SHUNT_MAP(shunt_reason, BPF_MAP_TYPE_PERCPU_ARRAY, SHUNT_R_MAX, __u32, __u64, 0);
+
+/*
+ * users. One LRU list for all CPUs: with a list for each (BPF_F_NO_COMMON_LRU) a CPU that serves most users would forget some while the others have room.
+ * The entries are allocated when the map is made, as those of every LRU map; the agent sets their number before.
+ */
+SHUNT_MAP(shunt_user, BPF_MAP_TYPE_LRU_HASH, SHUNT_USERS, struct shunt_user_key, struct shunt_user, 0);
 
 /* what one run of a program works on; not pinned */
 SHUNT_MAP(shunt_work, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct work, 0);

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "datapath/users.h"
 #include "plan/plan.h"
 #include "shunt/abi.h"
 
@@ -27,8 +28,9 @@ struct datapath; /* loaded or opened; owns its file descriptors */
  * are taken over with all they hold: flows, counters, tables; links that are pinned are updated to the new programs in place. Pins of another
  * SHUNT_SCHEMA are refused (-EPROTO), never reinterpreted. Errors name the missing capability (CAP_BPF, CAP_NET_ADMIN) or kernel feature.
  * The pin directory is locked until datapath_close(): -EBUSY when another agent has it. One pin directory serves one network namespace.
+ * users: size of shunt_user; 0: SHUNT_USERS. A table that is pinned already keeps its own, and a warning says so.
  */
-int datapath_open(const char *pin_dir, struct datapath **ret_datapath);
+int datapath_open(const char *pin_dir, uint32_t users, struct datapath **ret_datapath);
 
 /* Opens the pins of a running (or left) datapath for reading; loads nothing. -ENOENT: nothing is pinned there. */
 int datapath_open_pinned(const char *pin_dir, struct datapath **ret_datapath);

@@ -19,6 +19,7 @@
 	X(VERSION, "shunt_version", __u32, struct shunt_version)                  \
 	X(RING, "shunt_ring", __u32, struct shunt_ring)                           \
 	X(POD, "shunt_pod", __u32, struct shunt_pod)                              \
+	X(TRIAL, "shunt_trial", __u32, struct shunt_trial)                        \
 	X(SERIES, "shunt_series", __u32, struct shunt_series)                     \
 	X(FLOW, "shunt_flow", struct shunt_flow_key, struct shunt_flow)           \
 	X(LEG, "shunt_leg", struct shunt_leg_key, struct shunt_leg_owner)         \
@@ -28,7 +29,8 @@
 	X(LOCK, "shunt_lock", __u32, struct shunt_lock)                           \
 	X(COUNT, "shunt_count", __u32, struct shunt_count)                        \
 	X(HIST, "shunt_hist", __u32, struct shunt_hist)                           \
-	X(REASON, "shunt_reason", __u32, __u64)
+	X(REASON, "shunt_reason", __u32, __u64)                                   \
+	X(USER, "shunt_user", struct shunt_user_key, struct shunt_user)
 
 enum datapath_map {
 #define X(id, name, key, value) DATAPATH_MAP_##id,

@@ -86,7 +86,7 @@ static int explain_load_error(int r, const char *log)
 	case EPERM:
 		return log_err(r, "the kernel refuses BPF although the capabilities are there: a container's seccomp or AppArmor profile, a user namespace, or kernel lockdown; see the system log");
 	case ENOMEM:
-		return log_err(r, "not enough memory for the maps (about 150 MB; a container's limit counts)");
+		return log_err(r, "not enough memory for the maps (about 290 MB, of which 140 MB hold a million users, see --users; a container's limit counts)");
 	case EACCES:
 	case EINVAL:
 	case ENOSPC:
@@ -118,6 +118,25 @@ static int check_layout(const char *path, const struct bpf_map *map)
 		       "%s is of another shunt: type %u, key %u, value %u bytes, %u entries; this one has type %u, key %u, value %u bytes, %u entries. Run the shunt that made it, or begin anew with `shunt unload` (its connections break)",
 		       path, info.type, info.key_size, info.value_size, info.max_entries, bpf_map__type(map), bpf_map__key_size(map),
 		       bpf_map__value_size(map), bpf_map__max_entries(map));
+}
+
+/* The size of the table of users is the only one that is chosen: by whoever makes the pin. users: 0 has no wish. */
+static int size_users(const char *pin_dir, struct bpf_map *map, uint32_t users)
+{
+	_cleanup_free_ char *path = pins_path(pin_dir, "", datapath_map_info[DATAPATH_MAP_USER].name);
+	_cleanup_close_ int fd = path ? bpf_obj_get(path) : -1;
+	struct bpf_map_info info = {};
+	uint32_t size = sizeof(info), wish = users ? users : SHUNT_USERS;
+
+	if (!path)
+		return -ENOMEM;
+	if (fd < 0) /* not made yet; any other trouble is check_layout()'s to tell */
+		return bpf_map__set_max_entries(map, wish);
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return log_err(-errno, "cannot read what %s is", path);
+	if (users && users != info.max_entries)
+		log_warn("the table of users was made for %u and stays so; --users %u is for after a `shunt unload`", info.max_entries, users);
+	return bpf_map__set_max_entries(map, info.max_entries);
 }
 
 static int check_pinned_meta(const char *pin_dir)
@@ -200,7 +219,7 @@ static bool taken_over(const char *pin_dir)
 	return path && access(path, F_OK) == 0;
 }
 
-static int load(struct datapath *datapath)
+static int load(struct datapath *datapath, uint32_t users)
 {
 	_cleanup_free_ char *log = malloc(VERIFIER_LOG_SIZE);
 	_cleanup_(destroy_skeleton) struct shunt_bpf *skeleton = NULL;
@@ -213,7 +232,9 @@ static int load(struct datapath *datapath)
 	skeleton = shunt_bpf__open_opts(&opts);
 	if (!skeleton)
 		return log_err(-errno, "cannot read the BPF object: a defect of this build");
-	r = set_pin_paths(skeleton->obj, datapath->pin_dir);
+	r = size_users(datapath->pin_dir, skeleton->maps.shunt_user, users);
+	if (!r)
+		r = set_pin_paths(skeleton->obj, datapath->pin_dir);
 	if (r)
 		return r;
 	/* An earlier load may have moved a client's own connection, which lives on in shunt_direct. */
@@ -288,7 +309,7 @@ void datapath_close(struct datapath **datapath)
 	*datapath = NULL;
 }
 
-int datapath_open(const char *pin_dir, struct datapath **ret_datapath)
+int datapath_open(const char *pin_dir, uint32_t users, struct datapath **ret_datapath)
 {
 	_cleanup_(datapath_close) struct datapath *datapath = new_datapath(pin_dir);
 	int r;
@@ -302,7 +323,7 @@ int datapath_open(const char *pin_dir, struct datapath **ret_datapath)
 	if (!r)
 		r = pins_lock(pin_dir, &datapath->lock);
 	if (!r)
-		r = load(datapath);
+		r = load(datapath, users);
 	if (!r)
 		r = write_meta(datapath);
 	if (!r)

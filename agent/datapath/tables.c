@@ -118,7 +118,7 @@ static int check_sizes(const struct tables *tables)
 		{ "frontends", tables->frontend_count, SHUNT_FRONTENDS }, { "routes", tables->route_count, SHUNT_ROUTES },
 		{ "rules", tables->rule_count, SHUNT_RULES },             { "splits", tables->split_count, SHUNT_SPLITS },
 		{ "versions", tables->version_count, SHUNT_VERSIONS },    { "rings", tables->ring_count, SHUNT_RINGS },
-		{ "pods", tables->pod_count, SHUNT_PODS },
+		{ "pods", tables->pod_count, SHUNT_PODS },          { "trials", tables->trial_count, SHUNT_TRIALS },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
@@ -235,6 +235,8 @@ static int write_side(struct datapath *datapath, const struct tables *tables, ui
 	if (!r)
 		r = write_indexed(datapath, DATAPATH_MAP_SPLIT, side * SHUNT_SPLITS, tables->splits, tables->split_count);
 	if (!r)
+		r = write_indexed(datapath, DATAPATH_MAP_TRIAL, side * SHUNT_TRIALS, tables->trials, tables->trial_count);
+	if (!r)
 		r = write_rules(datapath, tables, side);
 	if (!r)
 		r = write_indexed(datapath, DATAPATH_MAP_ROUTE, side * SHUNT_ROUTES, tables->routes, tables->route_count);
@@ -255,6 +257,7 @@ static int flip(struct datapath *datapath, struct shunt_meta *meta, const struct
 		.versions = tables->version_count,
 		.rings = tables->ring_count,
 		.pods = tables->pod_count,
+		.trials = tables->trial_count,
 	};
 	return bpf_map_update_elem(datapath->map[DATAPATH_MAP_META], &zero, meta, BPF_ANY) ? log_err(-errno, "cannot write shunt_meta") : 0;
 }
@@ -398,7 +401,7 @@ static int read_versions(struct datapath *datapath, uint32_t side, size_t count,
 static bool used_fits(const struct shunt_used *used)
 {
 	return used->routes <= SHUNT_ROUTES && used->splits <= SHUNT_SPLITS && used->versions <= SHUNT_VERSIONS && used->rings <= SHUNT_RINGS &&
-	       used->pods <= SHUNT_PODS;
+	       used->pods <= SHUNT_PODS && used->trials <= SHUNT_TRIALS;
 }
 
 static int read_side(struct datapath *datapath, const struct shunt_meta *meta, struct tables *tables)
@@ -413,6 +416,7 @@ static int read_side(struct datapath *datapath, const struct shunt_meta *meta, s
 	tables->split_count = used->splits;
 	tables->ring_count = used->rings;
 	tables->pod_count = used->pods;
+	tables->trial_count = used->trials;
 	r = read_indexed(datapath, DATAPATH_MAP_ROUTE, side * SHUNT_ROUTES, used->routes, (void **)&tables->routes);
 	if (!r)
 		r = read_indexed(datapath, DATAPATH_MAP_SPLIT, side * SHUNT_SPLITS, used->splits, (void **)&tables->splits);
@@ -420,6 +424,8 @@ static int read_side(struct datapath *datapath, const struct shunt_meta *meta, s
 		r = read_indexed(datapath, DATAPATH_MAP_RING, side * SHUNT_RINGS, used->rings, (void **)&tables->rings);
 	if (!r)
 		r = read_indexed(datapath, DATAPATH_MAP_POD, side * SHUNT_PODS, used->pods, (void **)&tables->pods);
+	if (!r)
+		r = read_indexed(datapath, DATAPATH_MAP_TRIAL, side * SHUNT_TRIALS, used->trials, (void **)&tables->trials);
 	if (!r)
 		r = read_versions(datapath, side, used->versions, tables);
 	if (!r)

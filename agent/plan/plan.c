@@ -91,6 +91,7 @@ static void fill_route(const struct route_source *source, struct shunt_route *ro
 		route->host[i] = tolower((unsigned char)claim->host[i]);
 	route->split = body->split;
 	route->rules = body->rule_count;
+	route->trial = SHUNT_NONE;
 }
 
 static int add_rules(struct planner *planner, const struct body *body, uint16_t route, const char **ret_full)
@@ -269,6 +270,7 @@ void tables_free(struct tables **tables)
 	free(t->versions);
 	free(t->rings);
 	free(t->pods);
+	free(t->trials);
 	notes_free(&t->notes, t->note_count);
 	free(t);
 	*tables = NULL;

@@ -75,6 +75,8 @@ struct tables {
 	size_t ring_count;
 	struct shunt_pod *pods;
 	size_t pod_count;
+	struct shunt_trial *trials;
+	size_t trial_count;
 	struct shunt_series series[SHUNT_SERIES];
 	struct plan_note *notes;
 	size_t note_count;

@@ -292,6 +292,7 @@ __noinline int choose_pod(struct work *w)
 	if (!split)
 		return choice_refuse(w, SHUNT_R_NO_TABLE);
 	hash = shunt_siphash(split->salt, &w->id);
+	w->choice.user = hash;
 	w->choice.hash = shunt_split_hash(hash);
 	version = version_serving(w, shunt_split_pick(split, w->choice.hash));
 	if (!version)
@@ -309,6 +310,56 @@ static __always_inline void choice_clear(struct work *w)
 	w->choice.side = w->side;
 }
 
+/* ---- trials ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* Does what lies at `at` begin with a text, zero padded to whole words? */
+static __always_inline bool begins_with(const struct http_buf *buf, __u32 at, const char *text, __u32 len, __u32 max)
+{
+	for (__u32 i = 0; i < max / 8; i++) {
+		__u64 have, want = *(const __u64 *)(text + i * 8);
+
+		if (i * 8 >= len)
+			break;
+		have = http_word(buf, at, i * 8);
+		if (len - i * 8 < 8)
+			have &= (1ull << ((len - i * 8) * 8)) - 1;
+		if (have != want)
+			return false;
+	}
+	return true;
+}
+
+/* Is this the request that the trial waits for? `at`: where the head in w->request begins. */
+__noinline int trial_asks(const struct work *w, const struct shunt_trial *trial, const struct http_buf *buf, __u32 at)
+{
+	__u32 method;
+
+	if (!w || !trial || !buf)
+		return 0;
+	if (w->request.target_len < trial->path_len || !begins_with(buf, w->request.target_off, trial->path, trial->path_len, SHUNT_PATH_MAX))
+		return 0;
+	if (!trial->method_len)
+		return 1;
+	method = w->request.target_off - 1 - trial->method_len;
+	if (method != at && (method < at || http_byte(buf, method - 1) != '\n')) /* the end of a longer one, behind empty lines or not */
+		return 0;
+	return begins_with(buf, method, trial->method, trial->method_len, SHUNT_METHOD_MAX);
+}
+
+/* The trial that w->route is in; NULL: none. */
+static __always_inline struct shunt_trial *trial_find(struct work *w)
+{
+	__u32 key = w->side * SHUNT_TRIALS + w->route.trial;
+	struct shunt_trial *trial;
+
+	if (likely(w->route.trial >= SHUNT_TRIALS))
+		return NULL;
+	trial = bpf_map_lookup_elem(&shunt_trial, &key);
+	if (trial)
+		w->choice.trial = trial->id;
+	return trial;
+}
+
 /* A connection, or a request flow that cannot be read: by the client address, on the frontend's first route. w->frontend is set. */
 __noinline int choose_by_client(struct work *w)
 {
@@ -318,6 +369,7 @@ __noinline int choose_by_client(struct work *w)
 	if (!route_load(w, w->frontend.route))
 		return choice_refuse(w, SHUNT_R_NO_TABLE);
 	id_from_client(w);
+	trial_find(w);
 	return choose_pod(w);
 }
 
@@ -357,6 +409,8 @@ __noinline int request_scan(struct work *w, const struct http_buf *buf, __u32 at
 /* Chooses for the head that request_scan() found in buf[at, at + len). */
 __noinline int choose_by_request(struct work *w, const struct http_buf *buf, __u32 at, __u32 len)
 {
+	struct shunt_trial *trial;
+
 	if (!w || !buf)
 		return 0;
 	choice_clear(w);
@@ -376,6 +430,9 @@ __noinline int choose_by_request(struct work *w, const struct http_buf *buf, __u
 			choice_note(w, SHUNT_R_ID_MISSING);
 		id_from_client(w);
 	}
+	trial = trial_find(w);
+	if (unlikely(trial && trial->class) && trial_asks(w, trial, buf, at))
+		w->choice.convert = trial->class;
 	return choose_pod(w);
 }
 

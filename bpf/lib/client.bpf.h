@@ -139,7 +139,7 @@ __noinline int bind_held(struct __sk_buff *skb, struct work *w, struct shunt_flo
 	if (!w || !flow)
 		return DROP;
 	index = leg_find(flow, w->choice.series);
-	request_begin(flow, w->choice.series);
+	request_begin(w, flow);
 	if (index >= SHUNT_LEGS) {
 		if (LEG(flow, flow->current)->state == SHUNT_LEG_OPEN) {
 			reason_count(SHUNT_R_REBIND);
@@ -288,7 +288,7 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 				request_chunks(skb, w, flow);
 			if (flow->flags & SHUNT_F_PINNED || !seq_after(w->p.seq + w->p.len, flow->request_end)) {
 				choice_report(w);
-				request_begin(flow, w->choice.series);
+				request_begin(w, flow);
 				return GO_ON;
 			}
 			/* More than this request: take the long way. */
@@ -440,7 +440,7 @@ __noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt
 	reason_count(SHUNT_R_POD_NEXT);
 	if (w->choice.series != leg->series) { /* an error of the version that could not serve */
 		answer_aborted(flow);
-		request_begin(flow, w->choice.series);
+		request_begin(w, flow);
 	}
 	flow->attempt++;
 	leg->state = SHUNT_LEG_DEAD;
@@ -594,7 +594,7 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 	leg->cnext = w->p.seq + 1;
 	if (leg_claim_port(w, flow, 0, 0))
 		return DROP;
-	request_begin(flow, w->choice.series);
+	request_begin(w, flow);
 	if (bpf_map_update_elem(&shunt_flow, &w->key, flow, BPF_ANY)) {
 		reason_count(SHUNT_R_FLOW_FULL);
 		leg_forget_port(w, leg);

@@ -58,16 +58,88 @@ static __always_inline void count_tx(const struct shunt_leg *leg, __u32 seq, __u
 		count->tx_bytes += new;
 }
 
-/* A request is bound: it counts, and its time runs. */
-static __always_inline void request_begin(struct shunt_flow *flow, __u32 series)
+/* A request is bound, as w->choice says: it counts, and its time runs. */
+static __always_inline void request_begin(const struct work *w, struct shunt_flow *flow)
 {
-	struct shunt_count *count = series_count(series);
+	struct shunt_count *count = series_count(w->choice.series);
 
-	flow->series = series;
+	flow->series = w->choice.series;
 	flow->status = 0;
 	flow->flags |= SHUNT_F_MEASURED | SHUNT_F_WAITING;
+	flow->who.user = w->choice.user;
+	flow->who.trial = w->choice.trial;
+	flow->who.series = w->choice.series;
+	flow->convert = w->choice.convert;
 	if (count)
 		count->requests++;
+}
+
+/* How a request ended. */
+enum request_end {
+	END_TIMED = 0,
+	END_UNTIMED = 1, /* answered, and the answer's end is unknown */
+	END_ABORTED = 2,
+};
+
+static const struct shunt_user no_sums;
+
+/* Her sums; they begin here when there are none. */
+static __always_inline struct shunt_user *user_sums(const struct shunt_flow *flow)
+{
+	struct shunt_user *user = bpf_map_lookup_elem(&shunt_user, &flow->who);
+	struct shunt_count *count;
+
+	if (likely(user))
+		return user;
+	count = series_count(flow->series);
+	if (!bpf_map_update_elem(&shunt_user, &flow->who, &no_sums, BPF_NOEXIST) && count)
+		count->users++;
+	user = bpf_map_lookup_elem(&shunt_user, &flow->who);
+	if (!user)
+		reason_count(SHUNT_R_USER_FULL);
+	else if (!user->first)
+		user->first = flow->started;
+	return user;
+}
+
+static __always_inline bool answer_converts(const struct shunt_flow *flow)
+{
+	return flow->convert && flow->convert == flow->status / 100;
+}
+
+/* The request goes to its user's sums. Her requests may end on several CPUs at once, so these are atomic. us: latency when it is END_TIMED. */
+__noinline int user_count(const struct shunt_flow *flow, __u32 end, __u64 us)
+{
+	struct shunt_user *user;
+	__u32 class;
+
+	if (!flow)
+		return 0;
+	user = user_sums(flow);
+	if (!user)
+		return 0;
+	class = flow->status / 100;
+	__sync_fetch_and_add(&user->requests, 1);
+	if (end == END_ABORTED || class == 5)
+		__sync_fetch_and_add(&user->errors, 1);
+	else if (class == 4)
+		__sync_fetch_and_add(&user->refusals, 1);
+	if (end != END_ABORTED && answer_converts(flow))
+		__sync_fetch_and_add(&user->conversions, 1);
+	if (end != END_TIMED)
+		return 0;
+	__sync_fetch_and_add(&user->timed, 1);
+	__sync_fetch_and_add(&user->latency_us, us);
+	__sync_fetch_and_add(&user->latency_us2, us * us);
+	return 0;
+}
+
+/* The request is over and counts in what concerns one user, and in nothing else from here on. */
+static __always_inline void request_over(struct shunt_flow *flow, enum request_end end, __u64 us)
+{
+	flow->flags &= ~(SHUNT_F_MEASURED | SHUNT_F_WAITING);
+	if (unlikely(flow->who.trial))
+		user_count(flow, end, us);
 }
 
 static __always_inline void answer_first_byte(struct shunt_flow *flow, __u64 now)
@@ -77,23 +149,31 @@ static __always_inline void answer_first_byte(struct shunt_flow *flow, __u64 now
 		latency_record(flow->series, SHUNT_LATENCY_TTFB, now - flow->started);
 }
 
-/* The answer came and its end is unknown: it counts, its time does not. */
-static __always_inline void answer_untimed(struct shunt_flow *flow)
+/* By what its head said. */
+static __always_inline void answer_count(const struct shunt_flow *flow, struct shunt_count *count)
 {
-	struct shunt_count *count = series_count(flow->series);
 	__u32 class = flow->status / 100;
 
-	if (!(flow->flags & SHUNT_F_MEASURED))
-		return;
-	flow->flags &= ~(SHUNT_F_MEASURED | SHUNT_F_WAITING);
-	if (!count)
-		return;
 	if (class == 5)
 		count->errors++;
+	if (answer_converts(flow))
+		count->conversions++;
 	keep(class);
 	if (class > 5)
 		class = 0;
 	count->status[class]++;
+}
+
+/* The answer came and its end is unknown: it counts, its time does not. */
+static __always_inline void answer_untimed(struct shunt_flow *flow)
+{
+	struct shunt_count *count = series_count(flow->series);
+
+	if (!(flow->flags & SHUNT_F_MEASURED))
+		return;
+	request_over(flow, END_UNTIMED, 0);
+	if (count)
+		answer_count(flow, count);
 }
 
 /* The answer's last byte went by. */
@@ -104,10 +184,11 @@ static __always_inline void answer_complete(struct shunt_flow *flow, __u64 now)
 
 	if (!(flow->flags & SHUNT_F_MEASURED))
 		return;
-	answer_untimed(flow);
+	request_over(flow, END_TIMED, us);
 	latency_record(flow->series, SHUNT_LATENCY_TOTAL, ns);
 	if (!count)
 		return;
+	answer_count(flow, count);
 	count->latency_count++;
 	count->latency_sum_ns += ns;
 	count->latency_sumsq_us2 += us * us;
@@ -120,7 +201,7 @@ static __always_inline void answer_aborted(struct shunt_flow *flow)
 
 	if (!(flow->flags & SHUNT_F_MEASURED))
 		return;
-	flow->flags &= ~(SHUNT_F_MEASURED | SHUNT_F_WAITING);
+	request_over(flow, END_ABORTED, 0);
 	if (count) {
 		count->aborted++;
 		count->errors++;

@@ -17,6 +17,7 @@
  *     shunt_version  [side][i]             ─▶ series, rings (IPv4, IPv6), fallback version
  *     shunt_ring     [side][i]             ─▶ Maglev table of pods
  *     shunt_pod      [side][i]             ─▶ address, port
+ *     shunt_trial    [side][i]             ─▶ an experiment that measures the users of a route, and what it calls a conversion
  *   NAMES (never reused for something else while the pins live)
  *     shunt_series   [i]                   ─▶ "route" and "version" as the manifests call them
  *   STATE (written by the programs)
@@ -29,6 +30,8 @@
  *     shunt_count    [series]              ─▶ requests, responses, errors, bytes, latency sums
  *     shunt_hist     [series * 2 + kind]   ─▶ log-linear latency histogram
  *     shunt_reason   [enum shunt_reason]   ─▶ why a packet or flow left the ordinary path
+ *   USERS (of routes with a trial only; the least recently seen go when the table is full)
+ *     shunt_user     {user, trial, series} ─▶ what one user got from one version: requests, errors, latency, conversions
  */
 #ifndef SHUNT_ABI_H
 #define SHUNT_ABI_H
@@ -50,6 +53,7 @@
 #define SHUNT_PODS 4096
 #define SHUNT_RING_SIZE 4093 /* prime; Maglev wants about 100 slots a pod */
 #define SHUNT_SERIES 256     /* (route, version) pairs, over both sides */
+#define SHUNT_TRIALS 256
 
 #define SHUNT_SHARES 8          /* versions in one split */
 #define SHUNT_ROUTES_PER_FRONTEND 16
@@ -57,6 +61,10 @@
 #define SHUNT_HOST_MAX 128      /* Host pattern, bytes */
 #define SHUNT_ID_MAX 120        /* user id bytes that rules and hash look at; a longer id is cut and counted (SHUNT_R_ID_CUT) */
 
+#define SHUNT_METHOD_MAX 24     /* of a conversion, bytes */
+#define SHUNT_PATH_MAX 96
+
+#define SHUNT_USERS 1048576     /* (user, version) pairs that are remembered, unless `shunt run --users` says otherwise: 128 bytes each */
 #define SHUNT_FLOWS 262144
 #define SHUNT_DIRECTS 131072    /* clients' own connections to pods that are remembered */
 #define SHUNT_CLOSED 65536      /* ended flows that are remembered against late ACKs */
@@ -84,6 +92,7 @@ struct shunt_used {
 	__u32 versions;
 	__u32 rings;
 	__u32 pods;
+	__u32 trials;
 };
 
 /* One word flips the tables; the rest tells a reader whether it understands these maps. Index 0 of shunt_meta. */
@@ -135,6 +144,8 @@ struct shunt_route {
 	__u8 host_len;
 	__u16 split;     /* for users that no rule names */
 	__u16 rules;     /* how many; 0 spares the trie look-up */
+	__u16 trial;     /* index within the side; SHUNT_NONE: nobody wants to know about single users */
+	__u16 pad;
 	char name[SHUNT_NAME_MAX]; /* of the header, cookie or parameter; header names in lower case */
 	char host[SHUNT_HOST_MAX]; /* lower case */
 };
@@ -190,6 +201,20 @@ struct shunt_pod {
 	struct shunt_addr addr;
 	__be16 port;
 	__u16 pad;
+};
+
+/*
+ * An experiment on a route. Its id keeps the sums of its users apart from those of every other experiment, so that each begins with none. A conversion
+ * is a response of a status class to a request of a method whose target begins with a path.
+ */
+struct shunt_trial {
+	__u32 id;         /* not 0 */
+	__u8 class;       /* of the status, 1..5; 0: nothing is a conversion */
+	__u8 method_len;  /* 0: any */
+	__u8 path_len;    /* 0: any */
+	__u8 pad;
+	char method[SHUNT_METHOD_MAX]; /* zero padded */
+	char path[SHUNT_PATH_MAX];     /* zero padded */
 };
 
 /* ---- names ----------------------------------------------------------------------------------------------------------------------------- */
@@ -262,6 +287,13 @@ struct shunt_leg {
 	__u16 pad;
 };
 
+/* Whose sums a request goes to. */
+struct shunt_user_key {
+	__u64 user;   /* SipHash of the id under the split's salt: nobody learns an id from it */
+	__u32 trial;  /* shunt_trial.id; 0: nobody's */
+	__u32 series;
+};
+
 enum shunt_flow_state {
 	SHUNT_FLOW_HEAD = 1, /* collecting a request head */
 	SHUNT_FLOW_OPENING = 2, /* decided; the leg's handshake runs */
@@ -328,7 +360,8 @@ struct shunt_flow {
 	__u32 request_chunk; /* http_chunks.size of the request */
 	__u8 request_walk; /* enum shunt_chunk: in the request's body */
 	__u8 answer_walk;  /* enum shunt_chunk: SHUNT_ANSWER_CHUNKED */
-	__u16 pad;
+	__u8 convert;      /* status class that makes the current answer a conversion; 0: none does */
+	__u8 pad;
 	__u32 client_fin;  /* C: one past the client's FIN */
 	__u32 window;      /* the client's last, unscaled field */
 	__u32 ts_client;   /* the client's last timestamp */
@@ -344,6 +377,7 @@ struct shunt_flow {
 	__u32 attempt;     /* pods tried before that one */
 	__u32 missing;     /* bytes before snext that have not gone by yet: they were lost on the way to us, or overtaken */
 	__u64 seen;        /* ns: last packet */
+	struct shunt_user_key who; /* of the current request */
 	struct shunt_leg leg[SHUNT_LEGS];
 };
 
@@ -376,6 +410,8 @@ struct shunt_count {
 	__u64 latency_count;     /* whole responses: first byte of the request to last byte of the response, at the client's interface */
 	__u64 latency_sum_ns;
 	__u64 latency_sumsq_us2; /* sum of squares, in us^2 */
+	__u64 conversions;       /* of whatever trial was on when the response came */
+	__u64 users;             /* entries made in shunt_user; those that are not there any more were evicted */
 };
 
 enum shunt_latency {
@@ -386,6 +422,19 @@ enum shunt_latency {
 
 struct shunt_hist {
 	__u64 slot[SHUNT_HIST_SLOTS];
+};
+
+/* What a user got from a version in a trial. Written when a request is over, by any CPU. */
+struct shunt_user {
+	__u64 first;       /* ns, bpf_ktime_get_ns(): first byte of her first request */
+	__u64 latency_us;  /* sum over the timed */
+	__u64 latency_us2; /* sum of squares */
+	__u32 requests;    /* that are over */
+	__u32 timed;       /* whole responses */
+	__u32 errors;      /* status >= 500, and aborted */
+	__u32 refusals;    /* status 400..499 */
+	__u32 conversions;
+	__u32 pad;
 };
 
 /*
@@ -432,6 +481,7 @@ struct shunt_hist {
 	X(FRAGMENT, odd, "IP fragments to a frontend, passed untouched")                                     \
 	X(NO_TABLE, odd, "decisions without a usable table entry")                                           \
 	X(CHECKSUM_BAD, odd, "corrupt packets that were not read (the sender sends them again)")             \
+	X(USER_FULL, odd, "requests that are in no user's sums: the table of users could free no entry")    \
 	X(INTERNAL, odd, "packets dropped because a kernel helper failed")
 
 enum shunt_reason {
@@ -476,19 +526,22 @@ struct shunt_answer {
 
 #define SHUNT_ASSERT(type, size) _Static_assert(sizeof(type) == (size), "ABI: bump SHUNT_SCHEMA")
 SHUNT_ASSERT(struct shunt_addr, 16);
-SHUNT_ASSERT(struct shunt_meta, 56);
+SHUNT_ASSERT(struct shunt_meta, 64);
 SHUNT_ASSERT(struct shunt_frontend_key, 20);
 SHUNT_ASSERT(struct shunt_frontend, 4);
-SHUNT_ASSERT(struct shunt_route, 8 + SHUNT_NAME_MAX + SHUNT_HOST_MAX);
+SHUNT_ASSERT(struct shunt_route, 12 + SHUNT_NAME_MAX + SHUNT_HOST_MAX);
 SHUNT_ASSERT(struct shunt_rule_key, 8 + SHUNT_ID_MAX + 8);
 SHUNT_ASSERT(struct shunt_share, 16);
 SHUNT_ASSERT(struct shunt_split, 24 + 16 * SHUNT_SHARES);
 SHUNT_ASSERT(struct shunt_version, 8);
 SHUNT_ASSERT(struct shunt_pod, 20);
+SHUNT_ASSERT(struct shunt_trial, 8 + SHUNT_METHOD_MAX + SHUNT_PATH_MAX);
+SHUNT_ASSERT(struct shunt_user_key, 16);
+SHUNT_ASSERT(struct shunt_user, 48);
 SHUNT_ASSERT(struct shunt_flow_key, 36);
 SHUNT_ASSERT(struct shunt_leg_key, 36);
 SHUNT_ASSERT(struct shunt_leg_owner, 24);
 SHUNT_ASSERT(struct shunt_leg, 60);
-SHUNT_ASSERT(struct shunt_flow, 120 + 60 * SHUNT_LEGS);
+SHUNT_ASSERT(struct shunt_flow, 136 + 60 * SHUNT_LEGS);
 
 #endif

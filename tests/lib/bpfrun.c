@@ -77,6 +77,7 @@ static void load_and_pin(const char *file)
 		fail_msg("cannot open %s: %s", file, strerror(errno));
 	shrink(object, "shunt_flow");
 	shrink(object, "shunt_leg");
+	shrink(object, "shunt_user");
 	if (bpf_object__load(object))
 		fail_msg("the kernel refuses %s: %s", file, strerror(errno));
 	bpf_object__for_each_program(program, object) {
@@ -315,6 +316,7 @@ void bpfrun_forget(struct bpfrun *run)
 	empty("shunt_leg", sizeof(struct shunt_leg_key));
 	empty("shunt_direct", sizeof(struct shunt_leg_key));
 	empty("shunt_closed", sizeof(struct shunt_flow_key));
+	empty("shunt_user", sizeof(struct shunt_user_key));
 	holds(true);
 	while (capture_one(run, &frame, &leaves))
 		;

@@ -46,7 +46,7 @@ static void set_route(struct shunt_route *route, enum shunt_identity identity, c
 		      uint16_t split, uint16_t rules)
 {
 	*route = (struct shunt_route){ .identity = identity, .name_len = strlen(name), .host_match = match, .host_len = strlen(host),
-				       .split = split, .rules = rules };
+				       .split = split, .rules = rules, .trial = SHUNT_NONE };
 	memcpy(route->name, name, strlen(name));
 	memcpy(route->host, host, strlen(host));
 }

@@ -17,6 +17,8 @@
 #include "datapath/internal.h"
 #include "util/cleanup.h"
 
+#define SANDBOX_USERS 1024 /* the map is made sooner so */
+
 static char sandbox_root[] = "/tmp/shunt-test-XXXXXX";
 static char sandbox_pins[sizeof(sandbox_root) + sizeof("/bpf/shunt-999")];
 
@@ -62,7 +64,7 @@ static inline struct datapath *sandbox_open(void)
 {
 	struct datapath *datapath = NULL;
 
-	assert_int_equal(datapath_open(sandbox_pins, &datapath), 0);
+	assert_int_equal(datapath_open(sandbox_pins, SANDBOX_USERS, &datapath), 0);
 	return datapath;
 }
 
