@@ -60,9 +60,8 @@ static __always_inline int close_all(struct __sk_buff *skb, struct work *w, stru
 	forge_to_pod(w, leg, w->p.flags);
 	w->forge.seq = w->p.flags & TCP_RST ? leg->cnext : w->p.seq - leg->cdelta;
 	w->forge.ack = w->p.ack - leg->sdelta;
-	w->forge.window = w->p.window;
-	if (flow->flags & SHUNT_F_TSTAMP)
-		forge_tstamp(w, flow->ts_client, leg->tslast);
+	w->forge.window = window_for_pod(flow, leg, w->p.window);
+	forge_tstamp_to_pod(w, flow, leg);
 	return forge_bare(skb, w) ? DROP : send_to_pod(skb, w, true);
 }
 

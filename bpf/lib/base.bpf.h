@@ -50,6 +50,8 @@ enum tcp_flag {
 	TCP_RST = 4,
 	TCP_PSH = 8,
 	TCP_ACK = 16,
+	TCP_ECE = 64,
+	TCP_CWR = 128,
 };
 
 /* Our window scale towards clients: the scale of most pods, and 2^16 * 2^7 = 8 MiB of window. */
@@ -83,16 +85,19 @@ struct packet {
 	__u8 payload; /* offset of the payload */
 };
 
-/* TCP options of a SYN or SYN-ACK. */
+/* A packet's TCP options. */
 struct tcp_options {
 	__u8 raw[TCP_OPTIONS_MAX + 8]; /* zero padded */
 	__u32 len;
 	__u32 at; /* of the parser */
-	__u32 tsval;
+	__u32 tsval, tsecr;
 	__u16 mss;    /* 0: none */
 	__u8 wscale;  /* NO_WSCALE: none */
-	__u8 sack;
-	__u8 tstamp;
+	__u8 sack;    /* permitted */
+	__u8 tstamp;  /* where in raw its value is; 0: none, as below */
+	__u8 blocks;  /* where the SACK blocks are */
+	__u8 blocks_len;
+	__wsum change; /* what the checksum gains by their translation */
 };
 
 /* A packet that we make: headers are written from here over any skb. */

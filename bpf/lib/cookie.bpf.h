@@ -5,9 +5,12 @@
  *
  * What the client offered must come back with that ACK. As in the kernel (tcp_syncookies), it rides in the low bits of our timestamp:
  *
- *     our tsval:  milliseconds, rounded down to 256  │ MSS class:2 │ -:1 │ SACK:1 │ wscale:4 (15: none)
+ *     our tsval:  milliseconds, rounded down to 512  │ ECN:1 │ MSS class:3 │ SACK:1 │ wscale:4 (15: none)
  *
- * A client without timestamps gets neither window scale nor SACK, and its MSS class is found by making the cookie again.
+ * A client without timestamps gets neither window scale, SACK nor ECN, and its MSS class is found by making the cookie again.
+ *
+ * What the client is promised a pod must keep that is not chosen yet. So a frontend whose pods do not all do everything promises less, from the first
+ * time on that one of them did not (promise_learn).
  */
 #ifndef SHUNT_COOKIE_BPF_H
 #define SHUNT_COOKIE_BPF_H
@@ -21,28 +24,76 @@ enum proof {
 	PROOF_NONE,
 };
 
-#define CLASS_UNKNOWN 4
+#define KERNEL_CLASSES 4
+#define CLASS_JUMBO 4 /* ours, for IPv4: Ethernet's 9000 bytes */
+#define CLASS_UNKNOWN 5
 #define FIRST_FLIGHT 0x10000 /* more than a client sends before its first ACK comes */
+
+/* In the option bits; the wscale's are the lowest. */
+#define BIT_SACK (1u << 4)
+#define BITS_CLASS_SHIFT 5
+#define BIT_ECN (1u << 8)
+#define BITS 0x1ffu
 
 /* The kernel's classes: msstab[] of net/ipv4/syncookies.c and net/ipv6/syncookies.c. */
 static __always_inline __u16 mss_of_class(__u32 class, __u8 family)
 {
 	if (family == SHUNT_V6)
-		return class == 0 ? 1220 : class == 1 ? 1420 : 1440;
-	return class == 0 ? 536 : class == 1 ? 1300 : class == 2 ? 1440 : 1460;
+		return class == 0 ? 1220 : class == 1 ? 1420 : class == 2 ? 1440 : 8940;
+	return class == 0 ? 536 : class == 1 ? 1300 : class == 2 ? 1440 : class == 3 ? 1460 : 8940;
 }
 
 static __always_inline __u32 mss_class(__u16 mss, __u8 family)
 {
 	if (family == SHUNT_V6)
 		return mss >= 8940 ? 3 : mss >= 1440 ? 2 : mss >= 1420 ? 1 : 0;
-	return mss >= 1460 ? 3 : mss >= 1440 ? 2 : mss >= 1300 ? 1 : 0;
+	return mss >= 8940 ? CLASS_JUMBO : mss >= 1460 ? 3 : mss >= 1440 ? 2 : mss >= 1300 ? 1 : 0;
 }
 
-/* What we take from a client in one segment: Ethernet's 1500 bytes. */
+/* What we take from a client in one segment when its pods take it: Ethernet's 1500 bytes. */
 static __always_inline __u16 our_mss(__u8 family)
 {
 	return family == SHUNT_V6 ? 1440 : 1460;
+}
+
+static __always_inline struct shunt_promise *promise_find(const struct work *w, struct shunt_frontend_key *ret_key)
+{
+	__builtin_memset(ret_key, 0, sizeof(*ret_key));
+	ret_key->addr = w->key.frontend;
+	ret_key->port = w->key.fport;
+	return bpf_map_lookup_elem(&shunt_promise, ret_key);
+}
+
+/* What the client may be promised, into *ret_promise. */
+static __always_inline void promise_make(const struct work *w, struct shunt_promise *ret_promise)
+{
+	struct shunt_frontend_key key;
+	struct shunt_promise *known = promise_find(w, &key);
+
+	__builtin_memset(ret_promise, 0, sizeof(*ret_promise));
+	ret_promise->mss = our_mss(w->p.family);
+	if (likely(!known) || bpf_ktime_get_ns() - known->since > SHUNT_PROMISE_S * 1000000000ull)
+		return;
+	ret_promise->lacks = known->lacks;
+	if (known->mss < ret_promise->mss)
+		ret_promise->mss = known->mss;
+}
+
+/* A pod has offered less than what we promise: its frontend's other clients are promised less. */
+__noinline int promise_learn(const struct work *w, __u32 mss, __u32 lacks)
+{
+	struct shunt_frontend_key key;
+	struct shunt_promise promise;
+
+	if (!w)
+		return 0;
+	promise_make(w, &promise);
+	if (mss < promise.mss)
+		promise.mss = mss;
+	promise.lacks |= lacks;
+	promise.since = bpf_ktime_get_ns();
+	promise_find(w, &key);
+	return bpf_map_update_elem(&shunt_promise, &key, &promise, BPF_ANY);
 }
 
 /* The clock of our timestamps, ms. */
@@ -53,9 +104,9 @@ static __always_inline __u32 tstamp_now(void)
 
 static __always_inline __u32 tstamp_with(__u32 bits)
 {
-	__u32 now = tstamp_now(), value = (now & ~0xffu) | bits;
+	__u32 now = tstamp_now(), value = (now & ~BITS) | bits;
 
-	return seq_after(value, now) ? value - 256 : value;
+	return seq_after(value, now) ? value - (BITS + 1) : value;
 }
 
 static __always_inline int cookie_load(struct __sk_buff *skb, struct work *w)
@@ -97,10 +148,13 @@ static __always_inline bool cookie_valid(struct work *w)
 /* Answers a SYN to a request frontend. Makes no state. */
 __noinline int cookie_answer(struct __sk_buff *skb, struct work *w)
 {
+	struct shunt_promise promise;
 	struct tcp_options *o;
 	struct shunt_flow *flow;
+	bool tstamp, sack, ecn;
 	__s64 cookie;
 	__u32 bits;
+	__u8 wscale;
 
 	if (!w)
 		return DROP;
@@ -120,30 +174,20 @@ __noinline int cookie_answer(struct __sk_buff *skb, struct work *w)
 		flow->flags |= SHUNT_F_PENDING;
 		flow->pending_isn = w->p.seq;
 	}
-	bits = mss_class((cookie >> 32) & 0xffff, w->p.family) << 6 | (o->sack ? 1 << 4 : 0) | o->wscale;
-	forge_to_client(w, TCP_SYN | TCP_ACK);
+	promise_make(w, &promise);
+	tstamp = o->tstamp && !(promise.lacks & SHUNT_LACK_TSTAMP);
+	sack = tstamp && o->sack && !(promise.lacks & SHUNT_LACK_SACK);
+	wscale = tstamp && !(promise.lacks & SHUNT_LACK_WSCALE) ? o->wscale : NO_WSCALE;
+	ecn = tstamp && (w->p.flags & (TCP_ECE | TCP_CWR)) == (TCP_ECE | TCP_CWR) && !(promise.lacks & SHUNT_LACK_ECN);
+	bits = mss_class(o->mss, w->p.family) << BITS_CLASS_SHIFT | (sack ? BIT_SACK : 0) | (ecn ? BIT_ECN : 0) | wscale;
+	forge_to_client(w, TCP_SYN | TCP_ACK | (ecn ? TCP_ECE : 0));
 	w->forge.seq = cookie;
 	w->forge.ack = w->p.seq + 1;
 	w->forge.window = SHUNT_HOLD_SIZE;
-	options_syn(w, our_mss(w->p.family), o->tstamp && o->sack, o->tstamp, o->tstamp && o->wscale != NO_WSCALE ? OUR_WSCALE : NO_WSCALE,
-		    tstamp_with(bits), o->tsval);
+	options_syn(w, promise.mss, sack, tstamp, wscale == NO_WSCALE ? NO_WSCALE : OUR_WSCALE, tstamp_with(bits), o->tsval);
 	if (forge_bare(skb, w))
 		return DROP;
 	return send_to_client(skb, w);
-}
-
-/* NOP NOP TS at the start of the options, as every Linux, BSD and Windows sends it on segments that are no SYN. */
-static __always_inline bool tstamp_load(struct __sk_buff *skb, const struct work *w, __u32 *tsval, __u32 *tsecr)
-{
-	__be32 words[3] = {};
-
-	if (w->p.payload < w->p.l4 + TCP_LEN + 12 || bpf_skb_load_bytes(skb, w->p.l4 + TCP_LEN, words, sizeof(words)))
-		return false;
-	if (words[0] != bpf_htonl(0x0101080a))
-		return false;
-	*tsval = bpf_ntohl(words[1]);
-	*tsecr = bpf_ntohl(words[2]);
-	return true;
 }
 
 /*
@@ -171,7 +215,7 @@ static __always_inline __u32 cookie_class(struct work *w, __u32 isn)
 	__s64 lowest = cookie_lowest(w, isn);
 	__u32 class = w->p.ack - 1 - (__u32)lowest;
 
-	return lowest >= 0 && class < CLASS_UNKNOWN ? class : CLASS_UNKNOWN;
+	return lowest >= 0 && class < KERNEL_CLASSES ? class : CLASS_UNKNOWN;
 }
 
 /* A client whose handshake has just ended, but the packet that proves it is lost or late: this one is from further on. */
@@ -217,14 +261,14 @@ __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 	flow->wscale = NO_WSCALE;
 	made = cookie_class(w, isn);
 	if (tstamp_load(skb, w, &flow->ts_client, &tsecr)) {
-		flow->flags |= SHUNT_F_TSTAMP | (tsecr & 1 << 4 ? SHUNT_F_SACK : 0);
+		flow->flags |= SHUNT_F_TSTAMP | (tsecr & BIT_SACK ? SHUNT_F_SACK : 0) | (tsecr & BIT_ECN ? SHUNT_F_ECN : 0);
 		flow->ts_sent = tsecr;
 		flow->wscale = tsecr & 15;
 		if (flow->wscale != NO_WSCALE)
 			flow->flags |= SHUNT_F_WSCALE;
-		class = tsecr >> 6 & 3;
+		class = tsecr >> BITS_CLASS_SHIFT & 7;
 		/* A cookie of class 3 is one of class 2 for the next ISN: the first bytes are missing. */
-		if (made != CLASS_UNKNOWN && made != class)
+		if (made != CLASS_UNKNOWN && made != (class == CLASS_JUMBO ? 3 : class))
 			return PROOF_NOT_NOW;
 	} else {
 		class = made == CLASS_UNKNOWN ? 0 : made; /* the lowest is always safe */

@@ -102,6 +102,22 @@ __noinline int leg_claim_port(struct work *w, struct shunt_flow *flow, __u32 ind
 	return -1;
 }
 
+/* The client's window for the leg's pod: a pod that does not scale reads the field as it is, while the client counts on its scale. */
+static __always_inline __u16 window_for_pod(const struct shunt_flow *flow, const struct shunt_leg *leg, __u32 window)
+{
+	if (likely(!(leg->lacks & SHUNT_LACK_WSCALE)))
+		return window;
+	window <<= flow->wscale & 15;
+	return window > 0xffff ? 0xffff : window;
+}
+
+/* The timestamps of a packet that we make for the leg's pod, when it does them. */
+static __always_inline void forge_tstamp_to_pod(struct work *w, const struct shunt_flow *flow, const struct shunt_leg *leg)
+{
+	if (flow->flags & SHUNT_F_TSTAMP && !(leg->lacks & SHUNT_LACK_TSTAMP))
+		forge_tstamp(w, flow->ts_client, leg->tslast);
+}
+
 /* Makes the leg's SYN of the packet at hand: the client's options, the client's address. */
 __noinline int leg_syn(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 index)
 {
@@ -110,7 +126,7 @@ __noinline int leg_syn(struct __sk_buff *skb, struct work *w, struct shunt_flow 
 	if (!w || !flow)
 		return -1;
 	leg = LEG(flow, index);
-	forge_to_pod(w, leg, TCP_SYN);
+	forge_to_pod(w, leg, TCP_SYN | (flow->flags & SHUNT_F_ECN ? TCP_ECE | TCP_CWR : 0));
 	w->forge.seq = leg->acked - 1;
 	w->forge.window = 64240;
 	options_syn(w, flow->mss, flow->flags & SHUNT_F_SACK, flow->flags & SHUNT_F_TSTAMP, flow->wscale, flow->ts_client, 0);
@@ -150,9 +166,8 @@ __noinline int leg_tell(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	forge_to_pod(w, leg, flags);
 	w->forge.seq = leg->cnext;
 	w->forge.ack = leg->pnext;
-	w->forge.window = flow->window;
-	if (flow->flags & SHUNT_F_TSTAMP)
-		forge_tstamp(w, flow->ts_client, leg->tslast);
+	w->forge.window = window_for_pod(flow, leg, flow->window);
+	forge_tstamp_to_pod(w, flow, leg);
 	if (forge_bare(skb, w))
 		return -1;
 	send_copy_to_pod(skb, w);
@@ -266,13 +281,13 @@ __noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *fl
 	if (w->emit.at >= w->emit.end || w->emit.end > SHUNT_HOLD_SIZE)
 		return DROP;
 	forge_to_pod(w, leg, TCP_ACK | TCP_PSH);
-	w->forge.window = flow->window;
+	w->forge.window = window_for_pod(flow, leg, flow->window);
 	w->forge.ack = flow->sacked - leg->sdelta; /* not snext: what the pod has sent may be lost on its way to the client */
-	w->emit.mss = flow->mss < SEGMENT_MAX ? flow->mss : SEGMENT_MAX;
-	if (flow->flags & SHUNT_F_TSTAMP) {
-		forge_tstamp(w, flow->ts_client, leg->tslast);
-		w->emit.mss -= 12;
-	}
+	w->emit.mss = flow->mss < leg->mss ? flow->mss : leg->mss;
+	if (w->emit.mss > SEGMENT_MAX)
+		w->emit.mss = SEGMENT_MAX;
+	forge_tstamp_to_pod(w, flow, leg);
+	w->emit.mss -= w->forge.options_len;
 	reason_count(SHUNT_R_HOLD_SENT);
 	for (int i = 0; i < EMIT_SEGMENTS && verdict == GO_ON; i++)
 		verdict = emit_segment(skb, w, flow, hold);

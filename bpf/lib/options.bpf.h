@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* TCP options of SYN and SYN-ACK (RFC 9293 section 3.2, RFC 7323, RFC 2018). */
+/* TCP options, in any order and at any place (RFC 9293 section 3.2, RFC 7323, RFC 2018). What we do not know is left alone. */
 #ifndef SHUNT_OPTIONS_BPF_H
 #define SHUNT_OPTIONS_BPF_H
 
@@ -14,6 +14,13 @@ enum tcp_option {
 	TCPOPT_SACK = 5,
 	TCPOPT_TSTAMP = 8,
 };
+
+#define SACK_BLOCKS_MAX 4
+
+static __always_inline __u32 get_be32(const __u8 *at)
+{
+	return (__u32)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3];
+}
 
 static long options_step(__u32 n, struct tcp_options **walk)
 {
@@ -41,9 +48,13 @@ static long options_step(__u32 n, struct tcp_options **walk)
 		o->wscale = o->raw[at + 2] > 14 ? 14 : o->raw[at + 2];
 	else if (kind == TCPOPT_SACK_OK)
 		o->sack = 1;
-	else if (kind == TCPOPT_TSTAMP && len == 10 && at + 6 <= TCP_OPTIONS_MAX) {
-		o->tstamp = 1;
-		o->tsval = (__u32)o->raw[at + 2] << 24 | o->raw[at + 3] << 16 | o->raw[at + 4] << 8 | o->raw[at + 5];
+	else if (kind == TCPOPT_SACK && len <= 2 + 8 * SACK_BLOCKS_MAX) {
+		o->blocks = at + 2;
+		o->blocks_len = (len - 2) & ~7u;
+	} else if (kind == TCPOPT_TSTAMP && len == 10 && at <= TCP_OPTIONS_MAX - 10) {
+		o->tstamp = at + 2;
+		o->tsval = get_be32(o->raw + at + 2);
+		o->tsecr = get_be32(o->raw + at + 6);
 	}
 	return 0;
 }
@@ -68,6 +79,25 @@ __noinline int options_parse(struct __sk_buff *skb, struct work *w)
 	o->len = len;
 	bpf_loop(TCP_OPTIONS_MAX, options_step, &o, 0);
 	return 0;
+}
+
+/* Timestamps of a segment that is no SYN: every Linux, BSD and Windows begins its options with NOP NOP TS; another order takes the long way. */
+static __always_inline bool tstamp_load(struct __sk_buff *skb, struct work *w, __u32 *tsval, __u32 *tsecr)
+{
+	__be32 words[3] = {};
+
+	if (w->p.payload < w->p.l4 + TCP_LEN + 12 || bpf_skb_load_bytes(skb, w->p.l4 + TCP_LEN, words, sizeof(words)))
+		return false;
+	if (likely(words[0] == bpf_htonl(0x0101080a))) {
+		*tsval = bpf_ntohl(words[1]);
+		*tsecr = bpf_ntohl(words[2]);
+		return true;
+	}
+	if (options_parse(skb, w) || !w->options.tstamp)
+		return false;
+	*tsval = w->options.tsval;
+	*tsecr = w->options.tsecr;
+	return true;
 }
 
 /*

@@ -6,6 +6,35 @@
 #include "lib/answer.bpf.h"
 #include "lib/client.bpf.h"
 
+/* What the pod's SYN-ACK (w->options) offers, and what it does not though the client was promised it. */
+__noinline int leg_agreed(struct work *w, struct shunt_flow *flow)
+{
+	const struct tcp_options *o;
+	struct shunt_leg *leg;
+	__u32 lacks = 0;
+
+	if (!w || !flow)
+		return 0;
+	o = &w->options;
+	leg = LEG(flow, flow->current);
+	if (flow->flags & SHUNT_F_TSTAMP && !o->tstamp)
+		lacks |= SHUNT_LACK_TSTAMP;
+	if (flow->flags & SHUNT_F_SACK && !o->sack)
+		lacks |= SHUNT_LACK_SACK;
+	if (flow->flags & SHUNT_F_WSCALE && o->wscale == NO_WSCALE)
+		lacks |= SHUNT_LACK_WSCALE;
+	if (flow->flags & SHUNT_F_ECN && !(w->p.flags & TCP_ECE))
+		lacks |= SHUNT_LACK_ECN;
+	leg->lacks = lacks;
+	leg->wscale = o->wscale == NO_WSCALE ? 0 : o->wscale;
+	leg->mss = o->mss ? o->mss : mss_of_class(0, w->p.family); /* RFC 9293 section 3.7.1 */
+	if (unlikely(lacks))
+		reason_count(SHUNT_R_LEG_LESS);
+	if (unlikely(lacks || leg->mss < our_mss(w->p.family)))
+		promise_learn(w, leg->mss, lacks);
+	return 0;
+}
+
 /* The pod's SYN-ACK: the leg's deltas are known now, and the held request goes out. */
 static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
@@ -15,7 +44,7 @@ static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, str
 	leg->tsfirst = w->options.tsval;
 	leg->tslast = w->options.tsval;
 	leg->tsdelta = flow->ts_sent - w->options.tsval;
-	leg->wscale = w->options.wscale == NO_WSCALE ? 0 : w->options.wscale;
+	leg_agreed(w, flow);
 	leg->sdelta = flow->snext - (w->p.seq + 1);
 	leg->pnext = w->p.seq + 1;
 	leg->cdelta = 0;
@@ -71,9 +100,8 @@ static __always_inline int leg_idle(struct __sk_buff *skb, struct work *w, struc
 	forge_to_pod(w, leg, fin ? TCP_RST | TCP_ACK : TCP_ACK);
 	w->forge.seq = leg->cnext;
 	w->forge.ack = leg->pnext;
-	w->forge.window = flow->window;
-	if (flow->flags & SHUNT_F_TSTAMP)
-		forge_tstamp(w, flow->ts_client, leg->tslast);
+	w->forge.window = window_for_pod(flow, leg, flow->window);
+	forge_tstamp_to_pod(w, flow, leg);
 	if (fin)
 		leg->state = SHUNT_LEG_DEAD;
 	if (forge_bare(skb, w))

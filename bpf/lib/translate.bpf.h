@@ -10,14 +10,15 @@
  *     TS value         kept (the client's clock)                + tsdelta, never backwards
  *     TS echo          - tsdelta, not before the leg            kept
  *     window           kept (the leg has the client's scale)    rescaled, clamped
+ *
+ * Options are where every common stack puts them, and are rewritten where they lie; any other order takes the long way (options_walk). Packets keep
+ * what we do not know: options, ECN, PSH and URG with its pointer, which counts from seq.
  */
 #ifndef SHUNT_TRANSLATE_BPF_H
 #define SHUNT_TRANSLATE_BPF_H
 
 #include "lib/csum.bpf.h"
 #include "lib/leg.bpf.h"
-
-#define SACK_BLOCKS_MAX 4
 
 static __always_inline __wsum replace_be32(__be32 *at, __u32 host)
 {
@@ -49,44 +50,123 @@ static __always_inline __wsum sack_shift(__be32 *o, void *end, __u32 blocks, __u
 	return change;
 }
 
-/* Timestamps and SACK blocks, where every common stack puts them: NOP NOP TS, then NOP NOP SACK. */
-static __always_inline __wsum options_translate(struct shunt_flow *flow, struct shunt_leg *leg, struct tcphdr *tcp, __u32 len, void *end, bool to_pod)
+/* The client's timestamps for the pod: what it echoes. */
+static __always_inline __u32 tsecr_for_pod(struct shunt_flow *flow, const struct shunt_leg *leg, __u32 tsval, __u32 tsecr)
 {
-	__be32 *o = (void *)tcp + TCP_LEN;
-	__wsum change = 0;
-	__u32 word, shift = to_pod ? -leg->sdelta : leg->cdelta;
+	flow->ts_client = tsval;
+	tsecr -= leg->tsdelta;
+	return seq_before(tsecr, leg->tsfirst) ? leg->tsfirst : tsecr; /* of another leg's packet */
+}
 
-	if ((void *)(o + 1) > end)
-		return 0;
-	word = bpf_ntohl(*o);
-	if (word == 0x0101080a) {
+/* The pod's timestamp for the client. */
+static __always_inline __u32 tsval_for_client(struct shunt_flow *flow, struct shunt_leg *leg, __u32 tsval)
+{
+	leg->tslast = tsval;
+	tsval += leg->tsdelta;
+	if (seq_after(tsval, flow->ts_sent))
+		flow->ts_sent = tsval;
+	return flow->ts_sent;
+}
+
+/* How much of the options lies as usual. */
+enum layout { ODD, TSTAMP, TSTAMP_SACK, SACK };
+
+#define NOP_NOP_TSTAMP 0x0101080au
+#define NOP_NOP_SACK 0x01010500u /* and its length */
+
+static __always_inline enum layout options_layout(const __be32 *o, __u32 len, const void *end)
+{
+	if ((void *)(o + 3) > end)
+		return ODD;
+	if (*o == bpf_htonl(NOP_NOP_TSTAMP)) {
+		if (likely(len == 12))
+			return TSTAMP;
+		return (void *)(o + 4) <= end && o[3] == bpf_htonl(NOP_NOP_SACK | (len - 14)) ? TSTAMP_SACK : ODD;
+	}
+	return *o == bpf_htonl(NOP_NOP_SACK | (len - 2)) ? SACK : ODD;
+}
+
+/* Timestamps and SACK blocks of a usual layout, in place. */
+static __always_inline __wsum options_translate(struct shunt_flow *flow, struct shunt_leg *leg, __be32 *o, enum layout layout, __u32 len, void *end,
+						bool to_pod)
+{
+	__u32 shift = to_pod ? -leg->sdelta : leg->cdelta;
+	__wsum change = 0;
+
+	if (layout != SACK) {
 		if ((void *)(o + 3) > end)
 			return 0;
-		if (to_pod) {
-			__u32 tsecr = bpf_ntohl(o[2]) - leg->tsdelta;
-
-			flow->ts_client = bpf_ntohl(o[1]);
-			if (seq_before(tsecr, leg->tsfirst)) /* of another leg's packet */
-				tsecr = leg->tsfirst;
-			change = replace_be32(o + 2, tsecr);
-		} else {
-			__u32 tsval = bpf_ntohl(o[1]);
-
-			leg->tslast = tsval;
-			tsval += leg->tsdelta;
-			if (seq_before(tsval, flow->ts_sent))
-				tsval = flow->ts_sent;
-			flow->ts_sent = tsval;
-			change = replace_be32(o + 1, tsval);
-		}
-		if (len <= 12 || (void *)(o + 4) > end)
-			return change;
+		if (to_pod)
+			change = replace_be32(o + 2, tsecr_for_pod(flow, leg, bpf_ntohl(o[1]), bpf_ntohl(o[2])));
+		else
+			change = replace_be32(o + 1, tsval_for_client(flow, leg, bpf_ntohl(o[1])));
 		o += 3;
-		word = bpf_ntohl(*o);
+		len -= 12;
 	}
-	if ((word & 0xffffff00) == 0x01010500)
-		change = csum_plus(change, sack_shift(o + 1, end, ((word & 0xff) - 2) / 8, shift));
-	return change;
+	return layout == TSTAMP ? change : csum_plus(change, sack_shift(o + 1, end, len / 8, shift));
+}
+
+/* Overwrites an option of up to 2 + 8 * SACK_BLOCKS_MAX bytes. */
+static __always_inline void option_clear(struct tcp_options *o, __u32 at, __u32 len)
+{
+	for (__u32 i = 0; i < 2 + 8 * SACK_BLOCKS_MAX; i++) {
+		__u32 byte = at + i;
+
+		keep(byte);
+		if (i >= len || byte >= TCP_OPTIONS_MAX)
+			break;
+		o->raw[byte] = TCPOPT_NOP;
+	}
+}
+
+/* The same for options in any order, and for a pod that lacks some. They are written back; what the checksum gains by it is in w->options.change. */
+__noinline int options_walk(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 index, __u32 to_pod)
+{
+	struct tcp_options *o;
+	struct shunt_leg *leg;
+	__u32 len, at, shift;
+	__wsum before;
+
+	if (!w || !flow || options_parse(skb, w))
+		return -1;
+	o = &w->options;
+	leg = LEG(flow, index);
+	before = bpf_csum_diff((__be32 *)o->raw, TCP_OPTIONS_MAX, NULL, 0, 0);
+	if (to_pod && unlikely(leg->lacks & SHUNT_LACK_SACK) && o->blocks) {
+		option_clear(o, o->blocks - 2, o->blocks_len + 2);
+		o->blocks_len = 0;
+	}
+	at = o->tstamp;
+	keep(at);
+	if (at && to_pod && leg->lacks & SHUNT_LACK_TSTAMP) {
+		flow->ts_client = o->tsval;
+		option_clear(o, at - 2, 10);
+	} else if (at && at <= TCP_OPTIONS_MAX - 8) {
+		if (to_pod)
+			put_be32(o->raw + at + 4, tsecr_for_pod(flow, leg, o->tsval, o->tsecr));
+		else
+			put_be32(o->raw + at, tsval_for_client(flow, leg, o->tsval));
+	}
+	shift = to_pod ? -leg->sdelta : leg->cdelta;
+	for (__u32 i = 0; i < 2 * SACK_BLOCKS_MAX; i++) {
+		at = o->blocks + 4 * i;
+		keep(at);
+		if (4 * i >= o->blocks_len || at > TCP_OPTIONS_MAX - 4)
+			break;
+		put_be32(o->raw + at, get_be32(o->raw + at) + shift);
+	}
+	o->change = bpf_csum_diff(NULL, 0, (__be32 *)o->raw, TCP_OPTIONS_MAX, before);
+	len = o->len;
+	keep(len);
+	if (len == 0 || len > TCP_OPTIONS_MAX)
+		return -1;
+	return bpf_skb_store_bytes(skb, w->p.l4 + TCP_LEN, o->raw, len, 0);
+}
+
+/* Where ECN was promised and the pod does not do it, routers must not mark packets in vain (RFC 3168 section 6.1.1). */
+static __always_inline __wsum ecn_clear(__be16 *version_and_class, __u16 bits)
+{
+	return replace_be16(version_and_class, *version_and_class & ~bpf_htons(bits));
 }
 
 /*
@@ -115,8 +195,10 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	const struct shunt_addr *from = to_pod ? &w->key.frontend : &leg->pod, *to = to_pod ? &leg->pod : &w->key.frontend;
 	__wsum pseudo = csum_addr_change(from, to), change;
+	bool no_ecn = to_pod && unlikely(leg->lacks & SHUNT_LACK_ECN);
+	enum layout layout = ODD;
 	struct tcphdr *tcp;
-	__u32 check;
+	__u32 check, options;
 
 	if (w->p.family == SHUNT_V6) {
 		struct ipv6hdr *ip = data + ETH_HLEN;
@@ -125,6 +207,8 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 		if ((void *)(tcp + 1) > end)
 			return DROP;
 		__builtin_memcpy(to_pod ? &ip->daddr : &ip->saddr, to->ip, 16);
+		if (no_ecn)
+			ecn_clear((__be16 *)ip, 0x0030);
 		check = ETH_HLEN + IPV6_LEN + TCP_CHECK_OFFSET;
 	} else {
 		struct iphdr *ip = data + ETH_HLEN;
@@ -136,7 +220,10 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 			ip->daddr = addr_word(to, 3);
 		else
 			ip->saddr = addr_word(to, 3);
-		ip->check = ~csum_fold16(csum_plus((__u16)~ip->check, pseudo));
+		change = pseudo;
+		if (no_ecn)
+			change = csum_plus(change, ecn_clear((__be16 *)ip, 0x0003));
+		ip->check = ~csum_fold16(csum_plus((__u16)~ip->check, change));
 		check = ETH_HLEN + IPV4_LEN + TCP_CHECK_OFFSET;
 	}
 	if (to_pod) {
@@ -150,11 +237,21 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 		change = csum_plus(change, replace_be16(&tcp->source, w->key.fport));
 		change = csum_plus(change, replace_be16(&tcp->dest, w->key.cport));
 	}
+	options = flow->kind == SHUNT_KIND_REQUEST ? w->p.payload - w->p.l4 - TCP_LEN : 0;
 	if (flow->kind == SHUNT_KIND_REQUEST) {
 		if (!to_pod)
 			change = csum_plus(change, replace_be16(&tcp->window, bpf_htons(window_for_client(w, flow, leg))));
-		if (w->p.payload > w->p.l4 + TCP_LEN)
-			change = csum_plus(change, options_translate(flow, leg, tcp, w->p.payload - w->p.l4 - TCP_LEN, end, to_pod));
+		else if (unlikely(leg->lacks & SHUNT_LACK_WSCALE))
+			change = csum_plus(change, replace_be16(&tcp->window, bpf_htons(window_for_pod(flow, leg, w->p.window))));
+	}
+	if (options) {
+		layout = options_layout((void *)(tcp + 1), options, end);
+		if (to_pod && unlikely(leg->lacks & (SHUNT_LACK_TSTAMP | SHUNT_LACK_SACK)))
+			layout = ODD;
+		if (likely(layout != ODD))
+			change = csum_plus(change, options_translate(flow, leg, (void *)(tcp + 1), layout, options, end, to_pod));
+		else if (!options_walk(skb, w, flow, flow->current, to_pod))
+			change = csum_plus(change, w->options.change);
 	}
 	bpf_l4_csum_replace(skb, check, 0, pseudo, BPF_F_PSEUDO_HDR);
 	bpf_l4_csum_replace(skb, check, 0, change, 0);

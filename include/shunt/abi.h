@@ -26,6 +26,7 @@
  *     shunt_direct   {client, pod}         ─▶ the client's own connection to a pod, so that no leg takes its tuple
  *     shunt_closed   {client, frontend}    ─▶ ISN of an ended flow: its late ACK must not begin another
  *     shunt_hold     [i]                   ─▶ bytes of a request that is not at its pod yet
+ *     shunt_promise  {frontend}            ─▶ what its pods do not do, so that no client is promised it
  *   NUMBERS (per CPU, only ever grow)
  *     shunt_count    [series]              ─▶ requests, responses, errors, bytes, latency sums
  *     shunt_hist     [series * 2 + kind]   ─▶ log-linear latency histogram
@@ -72,6 +73,8 @@
 #define SHUNT_HOLDS 2048        /* flows whose request may wait at one time */
 #define SHUNT_HOLD_SIZE 16384   /* request bytes one flow may have waiting: heads up to this size, the first flight of a connection (RFC 6928) */
 #define SHUNT_LOCKS 16384
+#define SHUNT_PROMISES 4096     /* frontends whose pods do less than usual */
+#define SHUNT_PROMISE_S 600     /* how long that is believed */
 #define SHUNT_POD_DEADLINE_MS 200 /* a pod that has not answered a SYN for so long is silent: the next one is tried */
 #define SHUNT_POD_ATTEMPTS 4      /* pods tried for one request, besides the first */
 /* Seconds without a packet after which a flow is forgotten. */
@@ -284,7 +287,28 @@ struct shunt_leg {
 	__u16 series;
 	__u8 state;    /* enum shunt_leg_state */
 	__u8 wscale;   /* pod's; 0 when none */
-	__u16 pad;
+	__u16 mss;     /* pod's */
+	__u8 lacks;    /* enum shunt_lack: what the client was promised and this pod does not do */
+	__u8 pad[3];
+};
+
+/* What a pod may not know, though nearly all do. */
+enum shunt_lack {
+	SHUNT_LACK_TSTAMP = 1 << 0,
+	SHUNT_LACK_SACK = 1 << 1,
+	SHUNT_LACK_WSCALE = 1 << 2,
+	SHUNT_LACK_ECN = 1 << 3,
+};
+
+/*
+ * A client's options are agreed on before its pod is chosen. So the least that a frontend's pods have offered of late is remembered, once one of them
+ * offered less than what we promise otherwise. No entry: they all do everything, and take Ethernet's 1500 bytes.
+ */
+struct shunt_promise {
+	__u64 since; /* ns, bpf_ktime_get_ns(): when a pod offered as little; an old entry does not hold */
+	__u16 mss;
+	__u8 lacks;  /* enum shunt_lack */
+	__u8 pad[5];
 };
 
 /* Whose sums a request goes to. */
@@ -338,6 +362,7 @@ enum shunt_flow_flags {
 	SHUNT_F_CLIENT_FIN_ACKED = 1 << 10,
 	SHUNT_F_POD_FIN_ACKED = 1 << 11,
 	SHUNT_F_MEASURED = 1 << 12, /* the current request is counted and its time runs */
+	SHUNT_F_ECN = 1 << 13,     /* negotiated with the client, as the three above */
 };
 
 struct shunt_flow {
@@ -455,6 +480,7 @@ struct shunt_user {
 	X(REBIND, note, "requests that moved their flow to another version's leg")                           \
 	X(LEG_OPEN, note, "connections to pods opened")                                                      \
 	X(LEG_PORT, note, "connections to pods that needed another client port")                             \
+	X(LEG_LESS, odd, "connections to pods that do less (timestamps, SACK, window scale, ECN) than their client was promised") \
 	X(LEG_CHALLENGED, note, "challenge ACKs from pods that still knew the port")                         \
 	X(LEG_REFUSED, odd, "connections that a pod refused")                                                \
 	X(LEG_SILENT, odd, "connections that a pod left unanswered for 200 ms")                              \
@@ -541,7 +567,8 @@ SHUNT_ASSERT(struct shunt_user, 48);
 SHUNT_ASSERT(struct shunt_flow_key, 36);
 SHUNT_ASSERT(struct shunt_leg_key, 36);
 SHUNT_ASSERT(struct shunt_leg_owner, 24);
-SHUNT_ASSERT(struct shunt_leg, 60);
-SHUNT_ASSERT(struct shunt_flow, 136 + 60 * SHUNT_LEGS);
+SHUNT_ASSERT(struct shunt_leg, 64);
+SHUNT_ASSERT(struct shunt_promise, 16);
+SHUNT_ASSERT(struct shunt_flow, 136 + 64 * SHUNT_LEGS);
 
 #endif

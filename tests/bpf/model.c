@@ -455,9 +455,10 @@ static struct conn *make_conn(struct model *m, struct talk *t, uint32_t pod, con
 			.clock = one_of(m, OF_POD, index + 1, 2) ? 0xffffff00 : 77,
 			.buffer = 65536,
 			.mss = m->family == SHUNT_V6 ? 1440 : 1460,
-			.wscale = 1 + (uint8_t[]){ 7, 0, 10, 4 }[one_of(m, OF_POD, index + 2, 4)],
-			.tstamp = true,
-			.sack = true,
+			/* Some pods do less than their clients were promised. */
+			.wscale = (uint8_t[]){ 8, 1, 11, 5, 0 }[one_of(m, OF_POD, index + 2, 5)],
+			.tstamp = true, /* without them its segments are what a strict client refuses; we cannot make room for any */
+			.sack = one_of(m, OF_POD, index + 5, 5) != 1,
 			.quick = one_of(m, OF_POD, index + 3, 2),
 			.merges = one_of(m, OF_POD, index + 4, 2),
 		},

@@ -21,7 +21,8 @@ static const struct {
 	{ "a tunnel's MSS", true, true, true, 1300, { 1300, 1220 }, SHUNT_F_TSTAMP | SHUNT_F_SACK | SHUNT_F_WSCALE },
 	{ "a tunnel's MSS without timestamps", false, false, false, 1300, { 1300, 1220 }, 0 },
 	{ "a small MSS", true, true, true, 600, { 536, 1220 }, SHUNT_F_TSTAMP | SHUNT_F_SACK | SHUNT_F_WSCALE },
-	{ "a jumbo MSS", true, true, true, 8960, { 1460, 1440 }, SHUNT_F_TSTAMP | SHUNT_F_SACK | SHUNT_F_WSCALE },
+	{ "a jumbo MSS", true, true, true, 8960, { 8940, 8940 }, SHUNT_F_TSTAMP | SHUNT_F_SACK | SHUNT_F_WSCALE },
+	{ "a jumbo MSS without timestamps, which IPv4's cookie does not know", false, false, false, 8960, { 1460, 8940 }, 0 },
 };
 
 static struct dialog offering(struct bpfrun *run, int family, size_t i)

@@ -317,6 +317,7 @@ void bpfrun_forget(struct bpfrun *run)
 	empty("shunt_direct", sizeof(struct shunt_leg_key));
 	empty("shunt_closed", sizeof(struct shunt_flow_key));
 	empty("shunt_user", sizeof(struct shunt_user_key));
+	empty("shunt_promise", sizeof(struct shunt_frontend_key));
 	holds(true);
 	while (capture_one(run, &frame, &leaves))
 		;
@@ -401,6 +402,20 @@ void bpfrun_silence_pod(struct bpfrun *run, const struct shunt_addr *client, uin
 	assert_true(bpfrun_flow(run, client, cport, frontend, fport, &flow));
 	flow.opened -= ms * 1000000ull;
 	write_flow(client, cport, frontend, fport, &flow);
+}
+
+void bpfrun_age_promises(struct bpfrun *run, unsigned int seconds)
+{
+	_cleanup_close_ int fd = map_fd("shunt_promise");
+	struct shunt_frontend_key key, *before = NULL;
+	struct shunt_promise promise;
+
+	(void)run;
+	for (; bpf_map_get_next_key(fd, before, &key) == 0; before = &key) {
+		assert_int_equal(bpf_map_lookup_elem(fd, &key, &promise), 0);
+		promise.since -= seconds * 1000000000ull;
+		assert_int_equal(bpf_map_update_elem(fd, &key, &promise, BPF_EXIST), 0);
+	}
 }
 
 bool bpfrun_flow(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,

@@ -96,6 +96,9 @@ void bpfrun_silence(struct bpfrun *run, const struct shunt_addr *client, uint16_
 void bpfrun_silence_pod(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
 			unsigned int ms);
 
+/* Makes what is remembered of all frontends' pods so much older. */
+void bpfrun_age_promises(struct bpfrun *run, unsigned int seconds);
+
 /* Hold buffers in use. */
 size_t bpfrun_holds(struct bpfrun *run);
 

@@ -67,11 +67,67 @@ static uint32_t get32(const uint8_t *at)
 
 /* ---- building ------------------------------------------------------------------------------------------------------------------------- */
 
+static const uint8_t unknown_option[] = { 253, 6, 'n', 'o', 'n', 'e' }; /* of RFC 4727 */
+
+static size_t put_blocks(const struct pkt *pkt, uint8_t *o)
+{
+	for (size_t i = 0; i < 2 * pkt->sacks; i++)
+		put32(o + 4 * i, pkt->sack[i / 2][i % 2]);
+	return 8 * pkt->sacks;
+}
+
+static size_t put_option(const struct pkt *pkt, char letter, uint8_t *o)
+{
+	switch (letter) {
+	case 'm':
+		put32(o, 2u << 24 | 4 << 16 | pkt->mss);
+		return 4;
+	case 'w':
+		put16(o, 3 << 8 | 3);
+		o[2] = pkt->wscale - 1;
+		return 3;
+	case 'p':
+		put16(o, 4 << 8 | 2);
+		return 2;
+	case 't':
+		put16(o, 8 << 8 | 10);
+		put32(o + 2, pkt->tsval);
+		put32(o + 6, pkt->tsecr);
+		return 10;
+	case 's':
+		put16(o, 5 << 8 | (2 + 8 * pkt->sacks));
+		return 2 + put_blocks(pkt, o + 2);
+	case 'u':
+		memcpy(o, unknown_option, sizeof(unknown_option));
+		return sizeof(unknown_option);
+	default:
+		o[0] = letter == 'n';
+		return 1;
+	}
+}
+
+/* As pkt->layout says, padded with ends of options. */
+static size_t put_layout(const struct pkt *pkt, uint8_t *o)
+{
+	uint8_t all[128] = {};
+	size_t n = 0;
+
+	for (const char *letter = pkt->layout; *letter; letter++)
+		n += put_option(pkt, *letter, all + n);
+	n = (n + 3) & ~3u;
+	if (n > 40)
+		abort();
+	memcpy(o, all, n);
+	return n;
+}
+
 /* In the order and with the padding of Linux (tcp_options_write). Returns their length, a multiple of 4. */
 static size_t put_options(const struct pkt *pkt, uint8_t *o)
 {
 	size_t n = 0;
 
+	if (pkt->layout)
+		return put_layout(pkt, o);
 	if (pkt->mss) {
 		put32(o + n, 2u << 24 | 4 << 16 | pkt->mss);
 		n += 4;
@@ -93,9 +149,7 @@ static size_t put_options(const struct pkt *pkt, uint8_t *o)
 		put32(o + n, 0x01010500 | (2 + 8 * pkt->sacks));
 		n += 4;
 	}
-	for (size_t i = 0; i < 2 * pkt->sacks; i++, n += 4)
-		put32(o + n, pkt->sack[i / 2][i % 2]);
-	return n;
+	return n + put_blocks(pkt, o + n);
 }
 
 static size_t put_tcp(const struct pkt *pkt, uint8_t *at)
@@ -109,6 +163,7 @@ static size_t put_tcp(const struct pkt *pkt, uint8_t *at)
 		.th_off = header / 4,
 		.th_flags = pkt->flags,
 		.th_win = htons(pkt->window),
+		.th_urp = htons(pkt->urgent),
 	};
 
 	memcpy(at, &tcp, sizeof(tcp));
@@ -143,7 +198,7 @@ static void put_ip(const struct pkt *pkt, uint8_t *at, size_t len)
 {
 	if (addr_is_v4(&pkt->saddr)) {
 		struct iphdr ip = {
-			.version = 4, .ihl = 5, .tot_len = htons(sizeof(ip) + len), .id = htons(0x5348), .frag_off = htons(IP_DF), .ttl = TTL,
+			.version = 4, .ihl = 5, .tos = pkt->ecn, .tot_len = htons(sizeof(ip) + len), .id = htons(0x5348), .frag_off = htons(IP_DF), .ttl = TTL,
 			.protocol = protocol_of(pkt),
 		};
 
@@ -152,7 +207,7 @@ static void put_ip(const struct pkt *pkt, uint8_t *at, size_t len)
 		ip.check = htons(~pkt_sum(&ip, sizeof(ip), 0) & 0xffff);
 		memcpy(at, &ip, sizeof(ip));
 	} else {
-		struct ip6_hdr ip = { .ip6_flow = htonl(6u << 28), .ip6_plen = htons(len), .ip6_nxt = protocol_of(pkt), .ip6_hlim = TTL };
+		struct ip6_hdr ip = { .ip6_flow = htonl(6u << 28 | pkt->ecn << 20), .ip6_plen = htons(len), .ip6_nxt = protocol_of(pkt), .ip6_hlim = TTL };
 
 		memcpy(&ip.ip6_src, pkt->saddr.ip, 16);
 		memcpy(&ip.ip6_dst, pkt->daddr.ip, 16);
@@ -213,9 +268,13 @@ static int parse_option(const uint8_t *o, size_t len, struct pkt *p, const char 
 	case 5 << 8 | 10:
 	case 5 << 8 | 18:
 	case 5 << 8 | 26:
+	case 5 << 8 | 34:
 		p->sacks = (len - 2) / 8;
 		for (size_t i = 0; i < 2 * p->sacks; i++)
 			p->sack[i / 2][i % 2] = get32(o + 2 + 4 * i);
+		return 0;
+	case 253 << 8 | sizeof(unknown_option):
+		p->unknown += !memcmp(o, unknown_option, sizeof(unknown_option));
 		return 0;
 	default:
 		return bad(-EPROTO, "an unknown TCP option, or one of a wrong length", ret_why);
@@ -260,6 +319,7 @@ static int parse_tcp(const uint8_t *at, size_t len, struct pkt *p, const char **
 	p->ack = ntohl(tcp.th_ack);
 	p->flags = tcp.th_flags;
 	p->window = ntohs(tcp.th_win);
+	p->urgent = ntohs(tcp.th_urp);
 	p->payload = at + header;
 	p->len = len - header;
 	return parse_options(at + sizeof(tcp), header - sizeof(tcp), p, ret_why);
@@ -282,6 +342,7 @@ static int parse_ip(const uint8_t *at, size_t len, uint16_t type, struct pkt *p,
 		p->saddr.ip[10] = p->saddr.ip[11] = p->daddr.ip[10] = p->daddr.ip[11] = 0xff;
 		memcpy(p->saddr.ip + 12, &ip.saddr, 4);
 		memcpy(p->daddr.ip + 12, &ip.daddr, 4);
+		p->ecn = ip.tos & 3;
 		*ret_protocol = ip.protocol;
 		*ret_l4 = at + sizeof(ip);
 		*ret_len = len - sizeof(ip);
@@ -295,6 +356,7 @@ static int parse_ip(const uint8_t *at, size_t len, uint16_t type, struct pkt *p,
 			return bad(-EPROTO, "a wrong version, length or hop limit in the IPv6 header", ret_why);
 		memcpy(p->saddr.ip, &ip.ip6_src, 16);
 		memcpy(p->daddr.ip, &ip.ip6_dst, 16);
+		p->ecn = at[1] >> 4 & 3;
 		*ret_protocol = ip.ip6_nxt;
 		*ret_l4 = at + sizeof(ip);
 		*ret_len = len - sizeof(ip);

@@ -15,9 +15,9 @@
 #include "shunt/abi.h"
 
 #define PKT_MAX 2048 /* bytes of a frame */
-#define PKT_SACK_MAX 3
+#define PKT_SACK_MAX 4u /* three beside a timestamp */
 
-enum pkt_flags { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
+enum pkt_flags { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32, ECE = 64, CWR = 128 };
 /* What is wrong with a TCP packet. PKT_UNSUMMED: only the pseudo header is summed, as on its way to a device that does the rest. */
 enum pkt_damage { PKT_SOUND = 0, PKT_CORRUPT, PKT_UNSUMMED };
 enum pkt_kind { PKT_TCP = 0, PKT_UDP, PKT_PING };
@@ -31,6 +31,8 @@ struct pkt {
 	uint8_t flags;         /* enum pkt_flags */
 	uint32_t seq, ack;
 	uint16_t window;
+	uint16_t urgent;       /* pointer */
+	uint8_t ecn;           /* of the IP header: 0 none, 1 and 2 ECT, 3 CE */
 	uint16_t mss;          /* 0: no such option */
 	uint8_t wscale;        /* shift + 1; 0: no such option */
 	bool sack_ok;
@@ -38,6 +40,12 @@ struct pkt {
 	uint32_t tsval, tsecr;
 	size_t sacks;          /* blocks */
 	uint32_t sack[PKT_SACK_MAX][2];
+	/*
+	 * Other options than Linux's order: a letter each. n: NOP, m: MSS, w: window scale, p: SACK permitted, t: timestamp, s: the blocks, u: one that
+	 * nobody knows, e: the end of options. NULL: Linux's order. Not read back.
+	 */
+	const char *layout;
+	size_t unknown;        /* options found that nobody knows, whole */
 	const void *payload;   /* after pkt_parse(): within the frame */
 	size_t len;            /* of the payload */
 };

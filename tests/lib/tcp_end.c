@@ -120,7 +120,7 @@ static void put_sacks(const struct tcp_end *end, struct pkt *p)
 {
 	uint32_t at = end->top;
 
-	while (at > end->due && p->sacks < PKT_SACK_MAX) {
+	while (at > end->due && p->sacks < PKT_SACK_MAX - end->tstamp) {
 		uint32_t right;
 
 		while (at > end->due && !end->got[at - 2])
