@@ -49,11 +49,17 @@ static __always_inline void answer_head(struct work *w, struct shunt_flow *flow,
 	flow->status = r->status;
 	flow->answer_next = start + r->head_len;
 	if (r->status == 101) { /* another protocol from here on */
+		flow_pin(flow, SHUNT_R_UPGRADED);
 		answer_lost(flow);
 		return;
 	}
+	if (r->status == 100)
+		flow->flags &= ~SHUNT_F_EXPECT;
 	if (r->status < 200)
 		return;
+	/* Client and server may hold different opinions on whether the body still comes (RFC 9110 section 10.1.1). */
+	if (flow->flags & SHUNT_F_EXPECT)
+		flow_pin(flow, SHUNT_R_EXPECT_REFUSED);
 	flow->answer = SHUNT_ANSWER_BODY;
 	flow->answer_end = flow->answer_next;
 	if (flow->flags & SHUNT_F_HEAD || r->status == 204 || r->status == 304 || r->framing == HTTP_NO_BODY)

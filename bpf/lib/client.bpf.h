@@ -69,9 +69,11 @@ static __always_inline void request_framing(const struct work *w, struct shunt_f
 	flow->answer = SHUNT_ANSWER_HEAD;
 	flow->answer_next = flow->snext;
 	flow->missing = 0;
-	flow->flags &= ~SHUNT_F_HEAD;
+	flow->flags &= ~(SHUNT_F_HEAD | SHUNT_F_EXPECT);
 	if (r->head_method)
 		flow->flags |= SHUNT_F_HEAD;
+	if (r->expect && (r->framing == HTTP_CHUNKED || r->length))
+		flow->flags |= SHUNT_F_EXPECT;
 	flow->request_end = start + r->head_len;
 	flow->request_walk = SHUNT_CHUNK_END;
 	flow->request_chunk = 0;

@@ -363,6 +363,7 @@ enum shunt_flow_flags {
 	SHUNT_F_POD_FIN_ACKED = 1 << 11,
 	SHUNT_F_MEASURED = 1 << 12, /* the current request is counted and its time runs */
 	SHUNT_F_ECN = 1 << 13,     /* negotiated with the client, as the three above */
+	SHUNT_F_EXPECT = 1 << 14,  /* the current request has a body that may wait for a 100, which has not come */
 };
 
 struct shunt_flow {
@@ -492,6 +493,8 @@ struct shunt_user {
 	X(HEAD_TOO_LONG, odd, "flows pinned by client address: the request head is too long")                \
 	X(NOT_HTTP, odd, "flows pinned by client address: the first bytes are no HTTP/1.x request")          \
 	X(REQUEST_UNFRAMED, note, "flows pinned: the end of a request cannot be known")                      \
+	X(EXPECT_REFUSED, note, "flows pinned: the answer came without the 100 that a body may have waited for") \
+	X(UPGRADED, note, "flows pinned: the server changed the protocol (101)")                             \
 	X(ANSWER_UNFRAMED, note, "flows pinned: the end of a response cannot be known")                      \
 	X(ANSWER_AHEAD, note, "packets of chunked responses dropped until a lost one before them came again")  \
 	X(REQUEST_AHEAD, note, "packets of chunked requests dropped until a lost one before them came again")  \

@@ -26,7 +26,8 @@
  * for BPF. Both sides are little-endian.
  *
  * Wrong heads are no attack surface of ours as long as we never believe a length that the pod may read differently: where two readings exist the
- * framing is HTTP_UNKNOWN, and the flow stays with one pod from there on (RFC 9112 sections 6.1, 6.3 and 11.2).
+ * framing is HTTP_UNKNOWN, and the flow stays with one pod from there on (RFC 9112 sections 6.1, 6.3 and 11.2). docs/smuggling.md lists the cases; of
+ * requests we are stricter than of answers, since there a client may want to be misread.
  */
 #ifndef SHUNT_HTTP_H
 #define SHUNT_HTTP_H
@@ -70,7 +71,7 @@ enum http_framing {
 	HTTP_NO_BODY = 0,
 	HTTP_LENGTH = 1,
 	HTTP_CHUNKED = 2,
-	HTTP_UNKNOWN = 3, /* until the connection ends, or two readers may disagree, or the protocol changes (Upgrade, CONNECT) */
+	HTTP_UNKNOWN = 3, /* until the connection ends, or two readers may disagree, or the protocol changes (CONNECT) */
 };
 
 /* What a line said, as bits of http_scan.facts. */
@@ -88,6 +89,7 @@ enum http_fact {
 	HTTP_F_HTTP10 = 1 << 10,
 	HTTP_F_HEAD = 1 << 11,
 	HTTP_F_RESPONSE = 1 << 12,  /* a status line is expected */
+	HTTP_F_GET = 1 << 13,
 };
 
 /* Where a walk over pairs is. */
@@ -428,9 +430,17 @@ HTTP_INLINE void http_id_line(struct http_ctx *c, __u32 line, __u32 eol)
 	s->id_len = v.to - v.from;
 }
 
+/* Whether a byte behind a name makes it another name, and not one that some reader may take for the same. */
+HTTP_INLINE int http_goes_on(__u8 c)
+{
+	__u8 letter = c | 0x20;
+
+	return (letter >= 'a' && letter <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
 /*
- * Which of Content-Length and Transfer-Encoding a line's name is, by its first word; 0: neither. A blank before the colon is refused by some servers
- * and skipped by others (RFC 9112 section 5.1): the name counts, its value is not believed.
+ * Content-Length and Transfer-Encoding, by their first word. What nearly is one of them is refused by some servers and taken for it by others: a blank
+ * or another odd byte before the colon (RFC 9112 section 5.1), '_' for '-' (CGI makes both the same). Its value is not believed.
  */
 HTTP_INLINE void http_framing_line(struct http_ctx *c, __u32 line, __u32 eol, __u64 first)
 {
@@ -440,18 +450,22 @@ HTTP_INLINE void http_framing_line(struct http_ctx *c, __u32 line, __u32 eol, __
 	__u32 len;
 	__u8 after;
 
-	if (first == HTTP_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
+	if ((__u8)first == 'c') {
 		if ((second & HTTP_BYTES(6)) != HTTP_WORD('l', 'e', 'n', 'g', 't', 'h', 0, 0))
 			return;
 		len = 14;
 		after = second >> 48;
 	} else {
-		if (second != HTTP_WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') || (http_byte(c->buf, line + 16) | 0x20) != 'g')
+		if (second >> 8 != HTTP_WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') >> 8 || (http_byte(c->buf, line + 16) | 0x20) != 'g')
+			return;
+		if ((__u8)second == '_')
+			s->facts |= HTTP_F_UNFRAMED;
+		else if ((__u8)second != '-')
 			return;
 		len = 17;
 		after = http_byte(c->buf, line + 17);
 	}
-	if (http_is_blank(after))
+	if (first >> 56 == '_' || (after != ':' && !http_goes_on(after)))
 		s->facts |= HTTP_F_UNFRAMED;
 	if (after != ':')
 		return;
@@ -472,10 +486,12 @@ HTTP_INLINE void http_field_line(struct http_ctx *c, __u32 line, __u32 eol)
 	struct http_value v;
 
 	if (http_is_blank((__u8)first)) { /* obs-fold: goes on with the line before (RFC 9112 section 5.2) */
-		if (facts & HTTP_F_FRAMING_LINE)
+		if (facts & HTTP_F_FRAMING_LINE || !(facts & HTTP_F_RESPONSE))
 			s->facts = facts | HTTP_F_UNFRAMED;
 		return;
 	}
+	if ((__u8)first < '!' || (__u8)first > '~' || (__u8)first == ':') /* no name begins so; some servers skip such bytes */
+		facts |= facts & HTTP_F_RESPONSE ? 0 : HTTP_F_UNFRAMED;
 	s->facts = facts & ~HTTP_F_FRAMING_LINE;
 
 	if ((first & s->id_mask) == s->id_first && s->id_mask)
@@ -484,7 +500,8 @@ HTTP_INLINE void http_field_line(struct http_ctx *c, __u32 line, __u32 eol)
 	if ((first & HTTP_BYTES(5)) == HTTP_WORD('h', 'o', 's', 't', ':', 0, 0, 0)) {
 		http_value_of(c->buf, line + 5, eol, &v);
 		http_host_line(s, &v);
-	} else if (first == HTTP_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') || first == HTTP_WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
+	} else if (first == HTTP_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') || first == HTTP_WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
+		   first == HTTP_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '_')) {
 		http_framing_line(c, line, eol, first);
 	} else if (first == HTTP_WORD('c', 'o', 'n', 'n', 'e', 'c', 't', 'i')) {
 		if ((http_lower_case(http_word(c->buf, line, 8)) & HTTP_BYTES(3)) != HTTP_WORD('o', 'n', ':', 0, 0, 0, 0, 0))
@@ -546,6 +563,8 @@ HTTP_INLINE int http_request_line(const struct http_buf *buf, struct http_scan *
 		s->facts |= HTTP_F_HTTP10;
 	if ((first & HTTP_BYTES(5)) == HTTP_WORD('H', 'E', 'A', 'D', ' ', 0, 0, 0))
 		s->facts |= HTTP_F_HEAD;
+	if ((first & HTTP_BYTES(4)) == HTTP_WORD('G', 'E', 'T', ' ', 0, 0, 0, 0))
+		s->facts |= HTTP_F_GET;
 	if (first == HTTP_WORD('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '))
 		s->facts |= HTTP_F_UNFRAMED;
 	s->start_off = target;
@@ -603,13 +622,18 @@ HTTP_INLINE long http_line(struct http_ctx *c, __u32 eol, __u32 next)
 	return 1;
 }
 
-/* Stopped at a byte below 0x10. LF alone ends a line, as servers have it (RFC 9112 section 2.2); CR alone is where they disagree. */
+/*
+ * Stopped at a byte below 0x10. LF alone ends a line, as most servers have it (RFC 9112 section 2.2), but not all: in a request it leaves the framing
+ * in doubt. So does any control byte but the tab; of an answer only CR alone does.
+ */
 HTTP_INLINE long http_stop(struct http_ctx *c, __u32 pos)
 {
 	__u16 two = http_word(c->buf, pos, 0);
 	struct http_scan *s = c->scan;
 	__u8 byte = two;
 
+	if (byte != '\t' && !(s->facts & HTTP_F_RESPONSE) && two != ('\r' | '\n' << 8) && (byte != '\r' || pos + 1 != s->end))
+		s->facts |= HTTP_F_UNFRAMED;
 	if (byte == '\n')
 		return http_line(c, pos, pos + 1);
 	if (byte == '\r' && pos + 1 == s->end) {
@@ -864,6 +888,19 @@ HTTP_INLINE __u32 http_framing_of(__u32 facts, __u32 otherwise)
 }
 
 /*
+ * How the body of a request is framed. A GET or HEAD has none; should it say it has one, some servers read it and others take it for the next request
+ * (RFC 9110 section 9.3.1).
+ */
+HTTP_INLINE __u32 http_request_framing(const struct http_scan *s)
+{
+	__u32 framing = http_framing_of(s->facts, HTTP_NO_BODY);
+
+	if (s->facts & (HTTP_F_GET | HTTP_F_HEAD) && (framing == HTTP_CHUNKED || s->length))
+		return HTTP_UNKNOWN;
+	return framing;
+}
+
+/*
  * Scans buf->b[off, off + len) for the head of a request; off + len <= HTTP_HEAD_MAX (more gives HTTP_BAD). `name` is what holds the user id.
  * Returns enum http_verdict; *ret_request is meaningful when that is HTTP_COMPLETE. All offsets count from buf->b.
  */
@@ -899,7 +936,7 @@ HTTP_API int http_scan_request(const struct http_buf *buf, __u32 off, __u32 len,
 		http_find_pair(&c, s->start_off, s->start_off + s->start_len, HTTP_SKIP_PATH);
 	else if (name->kind == SHUNT_ID_COOKIE && s->facts & HTTP_F_ID)
 		http_find_pair(&c, s->id_off, s->pos, HTTP_IN_COOKIES);
-	r->framing = s->facts & HTTP_F_UPGRADE ? HTTP_UNKNOWN : http_framing_of(s->facts, HTTP_NO_BODY);
+	r->framing = http_request_framing(s);
 	r->length = s->length;
 	r->id_off = s->id_off;
 	r->id_len = s->id_len;

@@ -288,7 +288,7 @@ static void test_an_answer_whose_end_is_lost_pins_the_flow_and_takes_no_time(voi
 			dialog_pod_says(&a.d, &a.pod, lost[i].answer);
 			if (!(flow_of(&a).flags & SHUNT_F_PINNED))
 				fail_msg("%s: not pinned", lost[i].sentence);
-			assert_int_equal(bpfrun_reason(*state, SHUNT_R_ANSWER_UNFRAMED), 1);
+			assert_int_equal(bpfrun_reason(*state, lost[i].class == 1 ? SHUNT_R_UPGRADED : SHUNT_R_ANSWER_UNFRAMED), 1);
 			expect_counted(&a, lost[i].class, lost[i].timed, lost[i].class == 5, 0);
 			acknowledges(&a);
 			dialog_says(&a.d, OTHER); /* stays where it is */

@@ -70,7 +70,7 @@ static const struct {
 	{ "a server's error", GET, "HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n", false },
 	{ "until close", GET, "HTTP/1.1 200 OK\r\n\r\nabc", true },
 	{ "two lengths", GET, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", true },
-	{ "another protocol", GET, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", true },
+	{ "an upgrade that is not taken up", HEAD_OF("GET /", "Upgrade: h2c\r\nConnection: upgrade\r\n"), OK0, false },
 	{ "no HTTP", GET, "hello\r\n", true },
 	{ "more than the length", GET, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd", true },
 };
@@ -185,7 +185,10 @@ static void test_requests_whose_end_cannot_be_known_pin_the_flow(void **state)
 	static const char *const requests[] = {
 		HEAD_OF("POST /", "Content-Length: 5\r\nContent-Length: 6\r\n"),
 		HEAD_OF("POST /", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
-		HEAD_OF("GET /", "Upgrade: websocket\r\nConnection: upgrade\r\n"),
+		HEAD_OF("GET /", "Content-Length: 5\r\n") "hello",
+		HEAD_OF("CONNECT /", ""),
+		HEAD_OF("GET /", "A: b\n"),
+		HEAD_OF("GET /", "A: b\r\n c\r\n"),
 	};
 
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
@@ -198,6 +201,58 @@ static void test_requests_whose_end_cannot_be_known_pin_the_flow(void **state)
 			assert_true(flow_of(&d).flags & SHUNT_F_PINNED);
 			assert_int_equal(bpfrun_reason(*state, SHUNT_R_REQUEST_UNFRAMED), 1);
 			exchange(&d, &pod, other, OK0); /* stays, whoever asks */
+		}
+	}
+}
+
+static void test_another_protocol_pins_the_flow_when_the_server_agrees(void **state)
+{
+	static const char upgrade[] = HEAD_OF("GET /", "Upgrade: websocket\r\nConnection: upgrade\r\n");
+
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct dialog_pod pod;
+		struct dialog d = open_dialog(*state, family, &pod);
+
+		exchange(&d, &pod, upgrade, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n");
+		assert_true(flow_of(&d).flags & SHUNT_F_PINNED);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_UPGRADED), 1);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_ANSWER_UNFRAMED), 0);
+		dialog_says(&d, "GET / HTTP/1.1\r\nHost: example.com\r\nuserhash: 000\r\n\r\n");
+		assert_int_equal(d.r.verdict, V_PASS);
+	}
+}
+
+/* Whether the body still comes after such an answer is a matter of opinion. */
+static const struct {
+	const char *sentence, *request, *answer;
+	bool body, pinned;
+} expectations[] = {
+	{ "a 100, then the answer", HEAD_OF("POST /", "Expect: 100-continue\r\nContent-Length: 5\r\n"), OK0, true, false },
+	{ "an answer at once", HEAD_OF("POST /", "Expect: 100-continue\r\nContent-Length: 5\r\n"), OK0, false, true },
+	{ "a refusal", HEAD_OF("POST /", "Expect: 100-continue\r\nContent-Length: 5\r\n"), "HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n", false, true },
+	{ "another expectation", HEAD_OF("POST /", "Expect: y 100-continue\r\nContent-Length: 5\r\n"), OK0, false, true },
+	{ "an answer at once, chunked", HEAD_OF("POST /", "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n"), OK0, false, true },
+	{ "early hints are no 100", HEAD_OF("POST /", "Expect: 100-continue\r\nContent-Length: 5\r\n"), "HTTP/1.1 103 Hints\r\n\r\n" OK0, false, true },
+	{ "no body to wait", HEAD_OF("POST /", "Expect: 100-continue\r\nContent-Length: 0\r\n"), OK0, false, false },
+};
+
+static void test_an_answer_without_the_100_that_a_body_waits_for_pins_the_flow(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (size_t i = 0; i < ARRAY_SIZE(expectations); i++) {
+			struct dialog_pod pod;
+			struct dialog d = open_dialog(*state, family, &pod);
+
+			d.sentence = expectations[i].sentence;
+			if (expectations[i].body) {
+				exchange(&d, &pod, expectations[i].request, "HTTP/1.1 100 Continue\r\n\r\n");
+				exchange(&d, &pod, "hello", expectations[i].answer);
+			} else {
+				exchange(&d, &pod, expectations[i].request, expectations[i].answer);
+			}
+			if (!!(flow_of(&d).flags & SHUNT_F_PINNED) != expectations[i].pinned)
+				fail_msg("%s: should %sbe pinned", expectations[i].sentence, expectations[i].pinned ? "" : "not ");
+			assert_int_equal(bpfrun_reason(*state, SHUNT_R_EXPECT_REFUSED), expectations[i].pinned);
 		}
 	}
 }
@@ -480,6 +535,8 @@ int main(void)
 		cmocka_unit_test(test_a_later_head_in_any_two_pieces_is_put_together),
 		cmocka_unit_test(test_a_body_goes_on_without_being_read),
 		cmocka_unit_test(test_requests_whose_end_cannot_be_known_pin_the_flow),
+		cmocka_unit_test(test_another_protocol_pins_the_flow_when_the_server_agrees),
+		cmocka_unit_test(test_an_answer_without_the_100_that_a_body_waits_for_pins_the_flow),
 		cmocka_unit_test(test_a_request_behind_another_waits_for_its_answer),
 		cmocka_unit_test(test_many_requests_behind_another_go_one_by_one),
 		cmocka_unit_test(test_requests_behind_others_go_on_beside_a_moved_connection_of_the_clients_own),

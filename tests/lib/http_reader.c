@@ -10,6 +10,7 @@ struct reader {
 	const char *at, *end;
 	const struct http_name *id; /* NULL: a response */
 	bool unframed, fragile; /* fragile: a fold here would change the framing */
+	bool bodyless; /* GET or HEAD */
 	int lengths, codings;
 	bool seen_id, seen_host;
 	struct {
@@ -28,6 +29,7 @@ static enum line_end read_line(struct reader *r, bool first, const char **ret_li
 
 	for (const char *p = start; p < r->end; p++) {
 		if (*p == '\n' || (*p == '\r' && p + 1 < r->end && p[1] == '\n')) {
+			r->unframed |= r->id && *p == '\n';
 			*ret_line = start;
 			*ret_len = p - start;
 			r->at = p + (*p == '\n' ? 1 : 2);
@@ -37,7 +39,7 @@ static enum line_end read_line(struct reader *r, bool first, const char **ret_li
 			return LINE_CUT;
 		if (*p == 0 || (first && (unsigned char)*p < 16))
 			return LINE_BAD;
-		if (*p == '\r')
+		if (*p == '\r' || (r->id && (unsigned char)*p < 16 && *p != '\t'))
 			r->unframed = true;
 	}
 	return LINE_CUT;
@@ -147,11 +149,19 @@ static void read_host(struct reader *r, const char *value, size_t len, const cha
 	r->out.host_len = len;
 }
 
-static bool blank_before_colon(const char *line, size_t len, const char *name)
+/* A line that some reader may take for a field of that name: odd bytes before the colon, '_' for '-'. */
+static bool nearly(const char *line, size_t len, const char *name)
 {
 	size_t n = strlen(name);
 
-	return len > n && !strncasecmp(line, name, n) && is_blank(line[n]);
+	if (len < n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if ((name[i] != '-' || line[i] != '_') && tolower((unsigned char)line[i]) != name[i])
+			return false;
+	if (memchr(line, '_', n))
+		return true;
+	return len == n || (line[n] != ':' && line[n] != '-' && line[n] != '_' && !isalnum((unsigned char)line[n]));
 }
 
 static void read_field(struct reader *r, const char *line, size_t len, const char *base)
@@ -160,10 +170,11 @@ static void read_field(struct reader *r, const char *line, size_t len, const cha
 	size_t n;
 
 	if (is_blank(*line)) {
-		r->unframed |= r->fragile;
+		r->unframed |= r->fragile || r->id;
 		return;
 	}
 	r->fragile = false;
+	r->unframed |= r->id && (*line < '!' || *line > '~' || *line == ':');
 	if (r->id && r->id->kind == SHUNT_ID_COOKIE && field(line, len, "cookie", &value, &n))
 		read_pairs(r, value, n, ';', base);
 	if (r->id && r->id->kind == SHUNT_ID_HEADER && field(line, len, r->id->s, &value, &n) && !r->seen_id) {
@@ -173,8 +184,7 @@ static void read_field(struct reader *r, const char *line, size_t len, const cha
 	}
 	if (field(line, len, "host", &value, &n))
 		read_host(r, value, n, base);
-	if (blank_before_colon(line, len, "content-length") || blank_before_colon(line, len, "transfer-encoding"))
-		r->unframed = true;
+	r->unframed |= nearly(line, len, "content-length") || nearly(line, len, "transfer-encoding");
 	if (field(line, len, "content-length", &value, &n)) {
 		r->fragile = true;
 		read_length(r, value, n);
@@ -217,6 +227,7 @@ static bool read_request_line(struct reader *r, const char *line, size_t len, co
 	if (method <= 0 || last <= target || *last != ' ' || last[-1] == ' ' || *target == ' ' || !read_version(r, last + 1))
 		return false;
 	r->out.head = method == 4 && !memcmp(line, "HEAD", 4);
+	r->bodyless = r->out.head || (method == 3 && !memcmp(line, "GET", 3));
 	r->unframed |= method == 7 && !memcmp(line, "CONNECT", 7);
 	r->out.target_off = target - base;
 	r->out.target_len = last - target;
@@ -251,7 +262,7 @@ static int read_cut_start(const struct reader *r)
 
 static uint32_t framing_of(const struct reader *r)
 {
-	if (r->unframed || (r->out.upgrade && r->id) || (r->codings && (r->lengths || r->out.http10)))
+	if (r->unframed || (r->codings && (r->lengths || r->out.http10)) || (r->bodyless && (r->codings || r->out.length)))
 		return HTTP_UNKNOWN;
 	if (r->codings)
 		return HTTP_CHUNKED;
@@ -389,12 +400,10 @@ static long read_chunks(const char *body, size_t len)
 	long line, size = 1;
 
 	while (size) {
-		size_t shown;
+		const char *end = memchr(body + at, '\r', len - at);
+		size_t shown = end ? (size_t)(end - body) - at : len - at;
 
 		line = chunk_line(body + at, len - at);
-		shown = line >= 0 ? (size_t)line : strcspn(body + at, "\r");
-		if (shown > len - at)
-			shown = len - at;
 		size = chunk_size(body + at, shown);
 		if (size < 0 || line == CHUNKS_BAD || (line == 0 && size == 0))
 			return CHUNKS_BAD;
