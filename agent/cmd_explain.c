@@ -24,18 +24,19 @@
 
 struct explain_options {
 	struct cmd_common common;
-	const char *frontend, *host, *client, *path, *query;
+	const char *frontend, *host, *client, *method, *path, *query;
 	struct cmd_strings headers, cookies;
 };
 
-static const struct explain_options defaults = { .common = CMD_COMMON_DEFAULTS, .path = "/" };
+static const struct explain_options defaults = { .common = CMD_COMMON_DEFAULTS, .method = "GET", .path = "/" };
 
 static const struct cmd_option options_table[] = {
 	{ "header", 'H', CMD_STRINGS, "NAME=VALUE", "a header of the request", offsetof(struct explain_options, headers) },
 	{ "cookie", 0, CMD_STRINGS, "NAME=VALUE", "a cookie of its Cookie header", offsetof(struct explain_options, cookies) },
 	{ "query", 0, CMD_STRING, "QUERY", "its query, such as 'a=1&b=2'; as a client sends it", offsetof(struct explain_options, query) },
 	{ "host", 0, CMD_STRING, "HOST", "its Host (one that the frontend's first route takes)", offsetof(struct explain_options, host) },
-	{ "path", 0, CMD_STRING, "PATH", "its path (/), with or without a query", offsetof(struct explain_options, path) },
+	{ "method", 0, CMD_STRING, "METHOD", "its method (GET)", offsetof(struct explain_options, method) },
+	{ "path", 0, CMD_STRING, "TARGET", "its path (/), with or without a query; or an absolute form such as http://host/path", offsetof(struct explain_options, path) },
 	{ "client", 0, CMD_STRING, "IP", "the client's address (one that nobody has)", offsetof(struct explain_options, client) },
 	{ "frontend", 0, CMD_STRING, "IP:PORT", "where it is sent (the first request frontend)",
 	  offsetof(struct explain_options, frontend) },
@@ -46,6 +47,7 @@ static const struct emit_column columns[] = {
 	{ "served_by", "served by", EMIT_TEXT },
 	{ "pod", "pod", EMIT_TEXT },
 	{ "why", "why", EMIT_TEXT },
+	{ "entry", "entry", EMIT_TEXT },
 	{ "user", "user", EMIT_TEXT },
 	{ "identity", "known by", EMIT_TEXT },
 	{ "route", "route", EMIT_TEXT },
@@ -81,8 +83,12 @@ static int check_head(const struct explain_options *o)
 		if (!equals || equals == cookie || strpbrk(cookie, "\r\n;"))
 			return log_err(0, "shunt explain: --cookie: found '%s', allowed is NAME=VALUE on one line, without ';', such as uid=42", cookie);
 	}
-	if ((o->host && strpbrk(o->host, "\r\n ")) || strpbrk(o->path, "\r\n ") || *o->path != '/')
-		return log_err(0, "shunt explain: --path begins with /, and neither --path nor --host has blanks");
+	if (!*o->method || o->method[strspn(o->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_")])
+		return log_err(0, "shunt explain: --method: found '%s', allowed are capital letters, such as POST", o->method);
+	if ((o->host && strpbrk(o->host, "\r\n ")) || strpbrk(o->path, "\r\n ") || !*o->path)
+		return log_err(0, "shunt explain: neither --path nor --host has blanks, and a path is not empty");
+	if (*o->path != '/' && strcmp(o->path, "*") != 0 && !strstr(o->path, "://"))
+		return log_err(0, "shunt explain: --path: found '%s', allowed is what begins with /, an absolute form such as http://host/path, or *", o->path);
 	if (o->query && (strpbrk(o->query, "\r\n #") || strchr(o->path, '#')))
 		return log_err(0, "shunt explain: --query: found '%s' for the path '%s', allowed is NAME=VALUE&NAME=VALUE without blanks and '#'", o->query,
 			       o->path);
@@ -164,6 +170,12 @@ static void choose_host(const struct explain_options *o, const struct tables *ta
 		question->frontend->value.route < tables->route_count ? &tables->routes[question->frontend->value.route] : NULL;
 	const char *host = o->host;
 
+	if (strstr(o->path, "://") && *o->path != '/') { /* the target tells it, whatever Host says */
+		const char *authority = strstr(o->path, "://") + strlen("://");
+
+		snprintf(question->host, sizeof(question->host), "%.*s", (int)strcspn(authority, "/?#"), authority);
+		return;
+	}
 	for (size_t i = 0; i < o->headers.count && !host; i++)
 		if (strncasecmp(o->headers.items[i], "host=", strlen("host=")) == 0)
 			host = o->headers.items[i] + strlen("host=");
@@ -188,7 +200,7 @@ static char *build_head(const struct explain_options *o, const struct question *
 	out = open_memstream(&head, &size);
 	if (!out)
 		return NULL;
-	fprintf(out, "GET %s%s%s HTTP/1.1\r\nHost: %s\r\n", o->path, !o->query ? "" : strchr(o->path, '?') ? "&" : "?", o->query ? o->query : "",
+	fprintf(out, "%s %s%s%s HTTP/1.1\r\nHost: %s\r\n", o->method, o->path, !o->query ? "" : strchr(o->path, '?') ? "&" : "?", o->query ? o->query : "",
 		question->host);
 	for (size_t i = 0; i < o->headers.count; i++) {
 		const char *header = o->headers.items[i], *equals = strchr(header, '=');
@@ -252,29 +264,80 @@ static int set_share(json_t *explain, const struct tables *tables, const struct 
 	       json_object_set_new(explain, "share_to", json_real(high / 4294967296.0));
 }
 
-/* by, rule, hash, share and the sentence that says it. */
-static int set_why(json_t *explain, const struct tables *tables, const struct shunt_answer *answer)
+/* Where the manifest says what decided: "spec.http[1].match[0]"; NULL: nowhere, the route's first version stands in or was promoted. */
+static const char *place_text(const struct tables *tables, const struct question *question, const struct shunt_answer *answer, char buf[VIEW_TEXT_MAX])
+{
+	const struct shunt_route *route = answer->route < tables->route_count ? &tables->routes[answer->route] : NULL;
+	bool gateway_api = route && route->manifest == SHUNT_HTTP_ROUTE;
+	const char *items = gateway_api ? "rules" : question->frontend->value.kind == SHUNT_KIND_REQUEST ? "http" : "tcp";
+
+	if (!route || answer->item == SHUNT_NONE)
+		return NULL;
+	if (answer->match == SHUNT_NONE)
+		snprintf(buf, VIEW_TEXT_MAX, "spec.%s[%u]", items, answer->item);
+	else
+		snprintf(buf, VIEW_TEXT_MAX, "spec.%s[%u].%s[%u]", items, answer->item, gateway_api ? "matches" : "match", answer->match);
+	return buf;
+}
+
+/* The conditions of the entry that took the request; "?" when the tables were replaced between question and look-up. */
+static const char *entry_text(const struct tables *tables, const struct shunt_answer *answer, char buf[VIEW_TEXT_MAX])
+{
+	const struct shunt_route *route = answer->route < tables->route_count ? &tables->routes[answer->route] : NULL;
+
+	snprintf(buf, VIEW_TEXT_MAX, "?");
+	for (size_t i = 0; route && i < route->entries && (size_t)route->entry + i < tables->entry_count; i++) {
+		const struct shunt_entry *entry = &tables->entries[route->entry + i];
+
+		if (entry->item == answer->item && entry->match == answer->match && entry->split == answer->split)
+			return view_entry(tables, entry, buf);
+	}
+	return buf;
+}
+
+/* What named the split: a rule, an entry, or nothing. */
+static const char *named_text(const struct tables *tables, const struct shunt_answer *answer, char buf[2 * VIEW_TEXT_MAX])
 {
 	const struct tables_rule *rule = answer->by == SHUNT_BY_RULE ? find_rule(tables, answer) : NULL;
+	char text[VIEW_TEXT_MAX];
+
+	if (answer->by == SHUNT_BY_ENTRY)
+		snprintf(buf, 2 * VIEW_TEXT_MAX, "%s", entry_text(tables, answer, text));
+	else if (rule)
+		snprintf(buf, 2 * VIEW_TEXT_MAX, "rule %s", view_rule(rule, text));
+	else if (answer->by == SHUNT_BY_RULE)
+		snprintf(buf, 2 * VIEW_TEXT_MAX, "rule ?"); /* the tables were replaced between question and look-up */
+	else
+		return NULL;
+	return buf;
+}
+
+static const char *by_text(uint8_t by)
+{
+	return by == SHUNT_BY_RULE ? "rule" : by == SHUNT_BY_ENTRY ? "entry" : "hash";
+}
+
+/* by, rule, entry, hash, share and the sentence that says it. */
+static int set_why(json_t *explain, const struct question *question, const struct tables *tables, const struct shunt_answer *answer)
+{
 	bool divided = answer->split < tables->split_count && tables->splits[answer->split].shares > 1;
-	char text[VIEW_TEXT_MAX], share[VIEW_TEXT_MAX] = "", why[3 * VIEW_TEXT_MAX];
+	char text[VIEW_TEXT_MAX], share[VIEW_TEXT_MAX] = "", named_by[2 * VIEW_TEXT_MAX], why[4 * VIEW_TEXT_MAX];
+	const char *place = place_text(tables, question, answer, text), *named = named_text(tables, answer, named_by);
 	int r = set_share(explain, tables, answer);
 
-	if (rule)
-		view_rule(rule, text);
-	else
-		snprintf(text, sizeof(text), "?"); /* the tables were replaced between question and look-up */
 	if (divided)
 		snprintf(share, sizeof(share), "hash %.2f %% lies in the share from %.2f %% to %.2f %%",
 			 100 * json_real_value(json_object_get(explain, "hash_fraction")),
 			 100 * json_real_value(json_object_get(explain, "share_from")),
 			 100 * json_real_value(json_object_get(explain, "share_to")));
-	if (answer->by == SHUNT_BY_RULE)
-		snprintf(why, sizeof(why), "rule %s%s%s", text, divided ? "; " : "", share);
+	if (named)
+		snprintf(why, sizeof(why), "%s%s%s", named, divided ? "; " : "", share);
 	else
 		snprintf(why, sizeof(why), "%s", divided ? share : "no rule names the user, and one version has all others");
-	r |= json_object_set_new(explain, "by", json_string(answer->by == SHUNT_BY_RULE ? "rule" : "hash"));
-	r |= json_object_set_new(explain, "rule", rule ? json_string(text) : json_null());
+	r |= json_object_set_new(explain, "by", json_string(by_text(answer->by)));
+	r |= json_object_set_new(explain, "rule", answer->by == SHUNT_BY_RULE ? json_string(named + strlen("rule ")) : json_null());
+	r |= json_object_set_new(explain, "conditions", answer->by == SHUNT_BY_ENTRY ? json_string(named) : json_null());
+	r |= json_object_set_new(explain, "entry", place ? json_string(place) : json_null());
 	return r | json_object_set_new(explain, "why", json_string(why));
 }
 
@@ -308,7 +371,7 @@ static int set_place(json_t *explain, const struct tables *tables, const struct 
 	return json_object_set_new(explain, "version", json_string(version ? version->version : "?")) |
 	       json_object_set_new(explain, "served_by", answer->served != answer->version ? json_string(instead) : json_null()) |
 	       json_object_set_new(explain, "pod", json_string(pod)) |
-	       json_object_set_new(explain, "route", json_string(view_route_name(tables, answer->route)));
+	       json_object_set_new(explain, "route", json_string(version ? version->route : "?"));
 }
 
 /* Does the route name this Host? For the words only: the kernel has decided already. */
@@ -342,7 +405,7 @@ static json_t *describe(const struct question *question, const struct tables *ta
 	char frontend[ADDR_PORT_TEXT_MAX];
 	int r = set_place(explain, tables, answer);
 
-	r |= set_why(explain, tables, answer);
+	r |= set_why(explain, question, tables, answer);
 	r |= set_user(explain, question, tables, answer);
 	r |= set_host(explain, question, tables, answer);
 	r |= json_object_set_new(explain, "frontend",
@@ -404,7 +467,8 @@ static int run(const void *data, int argc, char **argv)
 const struct cmd cmd_explain = {
 	.name = "explain",
 	.summary = "Tell which version and pod a user gets, and why, by the kernel's own code",
-	.details = "shunt explain --header userhash=1010101010\nshunt explain --cookie uid=42\nshunt explain --path /cart --query 'uid=42&lang=de'",
+	.details = "shunt explain --header userhash=1010101010\nshunt explain --cookie uid=42\nshunt explain --path /cart --query 'uid=42&lang=de'\n"
+		   "shunt explain --method POST --path /cart/items --host shop.example.com --header x-beta=1 --header userhash=101",
 	.options = options_table,
 	.option_count = ARRAY_SIZE(options_table),
 	.defaults = &defaults,

@@ -168,8 +168,9 @@ static bool same(const void *a, size_t a_count, const void *b, size_t b_count, s
 static bool same_tables(const struct tables *a, const struct tables *b)
 {
 #define SAME(list, count) same(a->list, a->count, b->list, b->count, sizeof(*a->list))
-	return SAME(frontends, frontend_count) && SAME(routes, route_count) && SAME(rules, rule_count) && SAME(splits, split_count) &&
-	       SAME(versions, version_count) && SAME(rings, ring_count) && SAME(pods, pod_count) && SAME(trials, trial_count) && !memcmp(a->series, b->series, sizeof(a->series));
+	return SAME(frontends, frontend_count) && SAME(routes, route_count) && SAME(rules, rule_count) && SAME(entries, entry_count) &&
+	       SAME(conditions, condition_count) && SAME(splits, split_count) && SAME(versions, version_count) && SAME(rings, ring_count) &&
+	       SAME(pods, pod_count) && SAME(trials, trial_count) && !memcmp(a->series, b->series, sizeof(a->series));
 #undef SAME
 }
 
@@ -203,8 +204,8 @@ static int steer(struct loop *loop)
 		r = datapath_commit(loop->datapath, tables);
 		if (r)
 			return r;
-		log_info("plan: frontends %zu, routes %zu, rules %zu, versions %zu, pods %zu", tables->frontend_count, tables->route_count, tables->rule_count,
-			 tables->version_count, tables->pod_count);
+		log_info("plan: frontends %zu, routes %zu, rules %zu, entries %zu, versions %zu, pods %zu", tables->frontend_count,
+			 tables->route_count, tables->rule_count, tables->entry_count, tables->version_count, tables->pod_count);
 	}
 	tables_free(&loop->tables);
 	loop->tables = TAKE_PTR(tables);

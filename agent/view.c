@@ -38,6 +38,41 @@ const char *view_rule(const struct tables_rule *rule, char buf[VIEW_TEXT_MAX])
 	return buf;
 }
 
+const char *view_condition(const struct shunt_condition *condition, char buf[VIEW_TEXT_MAX])
+{
+	static const char *const subjects[] = {
+		[SHUNT_ON_METHOD] = "method",	[SHUNT_ON_PATH] = "path",      [SHUNT_ON_HOST] = "host",
+		[SHUNT_ON_HEADER] = "header:", [SHUNT_ON_QUERY] = "query:",
+	};
+	static const char *const ends[] = { [SHUNT_IS_THERE] = "", [SHUNT_IS_EQUAL] = "", [SHUNT_BEGINS_WITH] = "*", [SHUNT_BEGINS_PATH] = "/*" };
+
+	snprintf(buf, VIEW_TEXT_MAX, "%s%s%.*s%s%.*s%s%s", condition->flags & SHUNT_C_NOT ? "!" : "",
+		 condition->subject < ARRAY_SIZE(subjects) ? subjects[condition->subject] : "?", condition->name_len, condition->name,
+		 condition->how == SHUNT_IS_THERE ? "" : "=", condition->len, condition->value,
+		 condition->how < ARRAY_SIZE(ends) ? ends[condition->how] : "?",
+		 condition->flags & SHUNT_C_ANY_CASE && condition->subject != SHUNT_ON_HOST ? " (any case)" : "");
+	return buf;
+}
+
+const char *view_entry(const struct tables *tables, const struct shunt_entry *entry, char buf[VIEW_TEXT_MAX])
+{
+	size_t used = 0;
+
+	*buf = '\0';
+	for (size_t i = entry->condition; i < (size_t)entry->condition + entry->conditions && i < tables->condition_count; i++) {
+		char text[VIEW_TEXT_MAX];
+		const char *separator = used ? " and " : "";
+
+		view_condition(&tables->conditions[i], text);
+		if (used + strlen(separator) + strlen(text) + sizeof(" ...") > VIEW_TEXT_MAX) {
+			snprintf(buf + used, VIEW_TEXT_MAX - used, " ...");
+			break;
+		}
+		used += snprintf(buf + used, VIEW_TEXT_MAX - used, "%s%s", separator, text);
+	}
+	return buf;
+}
+
 const char *view_kind(const struct shunt_frontend *frontend)
 {
 	return frontend->kind == SHUNT_KIND_REQUEST ? "request" : frontend->kind == SHUNT_KIND_CONNECTION ? "connection" : "?";
@@ -132,12 +167,15 @@ static int route_of_series(const struct tables *tables, int series)
 	return -1;
 }
 
+/* Rules and entries of the route that lead to the series. */
 static int count_rules(const struct tables *tables, int route, int series)
 {
 	int count = 0;
 
+	for (size_t i = 0; route >= 0 && i < tables->routes[route].entries && tables->routes[route].entry + i < tables->entry_count; i++)
+		count += view_share(tables, tables->entries[tables->routes[route].entry + i].split, series) > 0;
 	for (size_t i = 0; i < tables->rule_count; i++)
-		count += tables->rules[i].route == route && view_share(tables, tables->rules[i].split, series) > 0;
+		count += tables->rules[i].route == route && view_share(tables, tables->rules[i].value.split, series) > 0;
 	return count;
 }
 

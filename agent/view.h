@@ -18,6 +18,12 @@ const char *view_host(const struct shunt_route *route, char buf[VIEW_TEXT_MAX]);
 /* "101*" for a prefix, "=bob" for an exact rule. Returns buf. */
 const char *view_rule(const struct tables_rule *rule, char buf[VIEW_TEXT_MAX]);
 
+/* "path=/a (any case)", "method=GET", "header:x-beta", "!query:lang=de*". Returns buf. */
+const char *view_condition(const struct shunt_condition *condition, char buf[VIEW_TEXT_MAX]);
+
+/* All conditions of an entry, with "and" between them; what does not fit ends with "...". Returns buf. */
+const char *view_entry(const struct tables *tables, const struct shunt_entry *entry, char buf[VIEW_TEXT_MAX]);
+
 /* "request", "connection". */
 const char *view_kind(const struct shunt_frontend *frontend);
 

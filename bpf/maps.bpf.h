@@ -19,6 +19,8 @@ SHUNT_MAP(shunt_meta, BPF_MAP_TYPE_ARRAY, 1, __u32, struct shunt_meta, 0);
 SHUNT_MAP(shunt_frontend, BPF_MAP_TYPE_HASH, 2 * SHUNT_FRONTENDS, struct shunt_frontend_key, struct shunt_frontend, 0);
 SHUNT_MAP(shunt_route, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_ROUTES, __u32, struct shunt_route, 0);
 SHUNT_MAP(shunt_rule, BPF_MAP_TYPE_LPM_TRIE, 2 * SHUNT_RULES, struct shunt_rule_key, struct shunt_rule, BPF_F_NO_PREALLOC);
+SHUNT_MAP(shunt_entry, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_ENTRIES, __u32, struct shunt_entry, 0);
+SHUNT_MAP(shunt_cond, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_CONDITIONS, __u32, struct shunt_condition, 0);
 SHUNT_MAP(shunt_split, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_SPLITS, __u32, struct shunt_split, 0);
 SHUNT_MAP(shunt_version, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_VERSIONS, __u32, struct shunt_version, 0);
 SHUNT_MAP(shunt_ring, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_RINGS, __u32, struct shunt_ring, 0);

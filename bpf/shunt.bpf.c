@@ -385,6 +385,8 @@ int shunt_explain(struct __sk_buff *skb)
 	answer.id_from_client = w->choice.id_from_client;
 	answer.hash = w->choice.hash;
 	answer.side = w->side;
+	answer.item = w->choice.item;
+	answer.match = w->choice.match;
 	answer.id_len = w->id.len;
 	__builtin_memcpy(answer.id, w->id.b, sizeof(answer.id));
 	if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(answer), 0) || bpf_skb_store_bytes(skb, 0, &answer, sizeof(answer), 0))

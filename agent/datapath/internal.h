@@ -15,6 +15,8 @@
 	X(FRONTEND, "shunt_frontend", struct shunt_frontend_key, struct shunt_frontend) \
 	X(ROUTE, "shunt_route", __u32, struct shunt_route)                        \
 	X(RULE, "shunt_rule", struct shunt_rule_key, struct shunt_rule)           \
+	X(ENTRY, "shunt_entry", __u32, struct shunt_entry)                        \
+	X(CONDITION, "shunt_cond", __u32, struct shunt_condition)                 \
 	X(SPLIT, "shunt_split", __u32, struct shunt_split)                        \
 	X(VERSION, "shunt_version", __u32, struct shunt_version)                  \
 	X(RING, "shunt_ring", __u32, struct shunt_ring)                           \

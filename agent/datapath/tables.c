@@ -116,7 +116,8 @@ static int check_sizes(const struct tables *tables)
 		size_t count, max;
 	} sizes[] = {
 		{ "frontends", tables->frontend_count, SHUNT_FRONTENDS }, { "routes", tables->route_count, SHUNT_ROUTES },
-		{ "rules", tables->rule_count, SHUNT_RULES },             { "splits", tables->split_count, SHUNT_SPLITS },
+		{ "rules", tables->rule_count, SHUNT_RULES },             { "entries", tables->entry_count, SHUNT_ENTRIES },
+		{ "conditions", tables->condition_count, SHUNT_CONDITIONS }, { "splits", tables->split_count, SHUNT_SPLITS },
 		{ "versions", tables->version_count, SHUNT_VERSIONS },    { "rings", tables->ring_count, SHUNT_RINGS },
 		{ "pods", tables->pod_count, SHUNT_PODS },          { "trials", tables->trial_count, SHUNT_TRIALS },
 	};
@@ -180,12 +181,11 @@ static int write_rules(struct datapath *datapath, const struct tables *tables, u
 	for (size_t i = 0; i < tables->rule_count; i++) {
 		const struct tables_rule *rule = &tables->rules[i];
 		struct shunt_rule_key key = { .prefixlen = 32 + 8 * rule->length, .side = htons(side), .route = htons(rule->route) };
-		struct shunt_rule value = { rule->split };
 
 		if (rule->length > sizeof(key.id))
 			return log_refuse(-E2BIG, "a rule of route %u has %u bytes, the tables hold %zu", rule->route, rule->length, sizeof(key.id));
 		memcpy(key.id, rule->id, rule->length);
-		if (bpf_map_update_elem(datapath->map[DATAPATH_MAP_RULE], &key, &value, BPF_ANY))
+		if (bpf_map_update_elem(datapath->map[DATAPATH_MAP_RULE], &key, &rule->value, BPF_ANY))
 			return log_err(-errno, "cannot write shunt_rule");
 	}
 	return 0;
@@ -239,6 +239,10 @@ static int write_side(struct datapath *datapath, const struct tables *tables, ui
 	if (!r)
 		r = write_rules(datapath, tables, side);
 	if (!r)
+		r = write_indexed(datapath, DATAPATH_MAP_CONDITION, side * SHUNT_CONDITIONS, tables->conditions, tables->condition_count);
+	if (!r)
+		r = write_indexed(datapath, DATAPATH_MAP_ENTRY, side * SHUNT_ENTRIES, tables->entries, tables->entry_count);
+	if (!r)
 		r = write_indexed(datapath, DATAPATH_MAP_ROUTE, side * SHUNT_ROUTES, tables->routes, tables->route_count);
 	if (!r)
 		r = write_frontends(datapath, tables, side);
@@ -258,6 +262,8 @@ static int flip(struct datapath *datapath, struct shunt_meta *meta, const struct
 		.rings = tables->ring_count,
 		.pods = tables->pod_count,
 		.trials = tables->trial_count,
+		.entries = tables->entry_count,
+		.conditions = tables->condition_count,
 	};
 	return bpf_map_update_elem(datapath->map[DATAPATH_MAP_META], &zero, meta, BPF_ANY) ? log_err(-errno, "cannot write shunt_meta") : 0;
 }
@@ -344,13 +350,11 @@ static int read_rules(struct datapath *datapath, uint32_t side, struct tables *t
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
 		struct tables_rule *rule = &tables->rules[tables->rule_count];
-		struct shunt_rule value;
 
-		if (ntohs(keys[i].side) != side || keys[i].prefixlen < 32 || bpf_map_lookup_elem(datapath->map[DATAPATH_MAP_RULE], &keys[i], &value))
+		if (ntohs(keys[i].side) != side || keys[i].prefixlen < 32 || bpf_map_lookup_elem(datapath->map[DATAPATH_MAP_RULE], &keys[i], &rule->value))
 			continue;
 		rule->route = ntohs(keys[i].route);
 		rule->length = (keys[i].prefixlen - 32) / 8;
-		rule->split = value.split;
 		memcpy(rule->id, keys[i].id, rule->length);
 		tables->rule_count++;
 	}
@@ -401,7 +405,7 @@ static int read_versions(struct datapath *datapath, uint32_t side, size_t count,
 static bool used_fits(const struct shunt_used *used)
 {
 	return used->routes <= SHUNT_ROUTES && used->splits <= SHUNT_SPLITS && used->versions <= SHUNT_VERSIONS && used->rings <= SHUNT_RINGS &&
-	       used->pods <= SHUNT_PODS && used->trials <= SHUNT_TRIALS;
+	       used->pods <= SHUNT_PODS && used->trials <= SHUNT_TRIALS && used->entries <= SHUNT_ENTRIES && used->conditions <= SHUNT_CONDITIONS;
 }
 
 static int read_side(struct datapath *datapath, const struct shunt_meta *meta, struct tables *tables)
@@ -417,7 +421,13 @@ static int read_side(struct datapath *datapath, const struct shunt_meta *meta, s
 	tables->ring_count = used->rings;
 	tables->pod_count = used->pods;
 	tables->trial_count = used->trials;
+	tables->entry_count = used->entries;
+	tables->condition_count = used->conditions;
 	r = read_indexed(datapath, DATAPATH_MAP_ROUTE, side * SHUNT_ROUTES, used->routes, (void **)&tables->routes);
+	if (!r)
+		r = read_indexed(datapath, DATAPATH_MAP_ENTRY, side * SHUNT_ENTRIES, used->entries, (void **)&tables->entries);
+	if (!r)
+		r = read_indexed(datapath, DATAPATH_MAP_CONDITION, side * SHUNT_CONDITIONS, used->conditions, (void **)&tables->conditions);
 	if (!r)
 		r = read_indexed(datapath, DATAPATH_MAP_SPLIT, side * SHUNT_SPLITS, used->splits, (void **)&tables->splits);
 	if (!r)

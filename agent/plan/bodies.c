@@ -11,6 +11,8 @@
  * last candidate; raising an earlier one also moves users between it and those behind it, which one line of ranges cannot avoid. An experiment keeps
  * its own ranges, which can (shares.h).
  *
+ * A promotion changes the items that lead to one of its experiment's versions, and no others: what /static goes to was not in the experiment.
+ *
  * All splits of a route have one salt, so a user keeps the hash, and with it the pod of a version, when a rule comes or goes or a version is promoted.
  * An experiment's salt takes the place of the route's from its first iteration on until its promotion is over.
  */
@@ -24,7 +26,16 @@
 #include "shunt/hash.h"
 #include "util/cleanup.h"
 
-/* The entries that count: spec.http, or spec.tcp when there is no http. */
+const struct route_words *words_of(const struct virtual_service *vs)
+{
+	static const struct route_words http_route = { "HTTPRoute", "spec.rules", "matches", "backendRefs" },
+					http = { "VirtualService", "spec.http", "match", "route" },
+					tcp = { "VirtualService", "spec.tcp", "match", "route" };
+
+	return vs->gateway_api ? &http_route : vs->http_count ? &http : &tcp;
+}
+
+/* The items that count: spec.http, or spec.tcp when there is no http. */
 struct entries {
 	const char *path;
 	const struct http_route *items;
@@ -33,9 +44,9 @@ struct entries {
 
 static struct entries entries_of(const struct virtual_service *vs)
 {
-	if (vs->http_count)
-		return (struct entries){ "spec.http", vs->http, vs->http_count };
-	return (struct entries){ "spec.tcp", vs->tcp, vs->tcp_count };
+	const char *path = words_of(vs)->items;
+
+	return vs->http_count ? (struct entries){ path, vs->http, vs->http_count } : (struct entries){ path, vs->tcp, vs->tcp_count };
 }
 
 static void route_name(const struct virtual_service *vs, char name[ROUTE_NAME_MAX + 1])
@@ -134,7 +145,8 @@ static int add_versions(struct planner *planner, struct body *body, const char *
 
 	for (size_t e = 0; e < entries.count; e++) {
 		for (size_t d = 0; d < entries.items[e].destination_count; d++) {
-			struct place place = place_of_route(body->vs, entries.items[e].line, "%s[%zu].route[%zu]", entries.path, e, d);
+			struct place place = place_of_route(body->vs, entries.items[e].line, "%s[%zu].%s[%zu]", entries.path, e,
+							    words_of(body->vs)->destination, d);
 			int r = add_version(planner, body, &entries.items[e].destinations[d], &place, ret_full);
 
 			if (r < 0)
@@ -211,7 +223,7 @@ static bool is_steered(struct planner *planner, const struct body *body, const s
 	return true;
 }
 
-static int build_steered_split(struct planner *planner, struct body *body, uint32_t *ret_split, const char **ret_full)
+static int build_steered_split(struct planner *planner, struct body *body, uint16_t *ret_split, const char **ret_full)
 {
 	struct shunt_split *split = add_split(planner, body, ret_full);
 
@@ -228,7 +240,7 @@ static int build_steered_split(struct planner *planner, struct body *body, uint3
 
 /* The split of an entry, to *ret_split. -E2BIG: it has more versions than a split takes (a note says so). */
 static int build_split(struct planner *planner, struct body *body, const struct http_route *entry, const struct place *place,
-		       uint32_t *ret_split, const char **ret_full)
+		       uint16_t *ret_split, const char **ret_full)
 {
 	struct shunt_split *split;
 	uint64_t sum = 0, cumulated = 0;
@@ -262,7 +274,7 @@ static int build_split(struct planner *planner, struct body *body, const struct 
 	return 0;
 }
 
-static int build_whole_split(struct planner *planner, struct body *body, uint16_t version, uint32_t *ret_split, const char **ret_full)
+static int build_whole_split(struct planner *planner, struct body *body, uint16_t version, uint16_t *ret_split, const char **ret_full)
 {
 	struct shunt_split *split = add_split(planner, body, ret_full);
 
@@ -270,93 +282,6 @@ static int build_whole_split(struct planner *planner, struct body *body, uint16_
 		return planner->out_of_memory ? -ENOMEM : -ENOSPC;
 	add_share(split, 1, 1, version);
 	*ret_split = planner->tables->split_count - 1;
-	return 0;
-}
-
-/* ---- entries ---------------------------------------------------------------------------------------------------------------------------- */
-
-static void note_unsupported(struct planner *planner, const struct http_route *entry, const struct place *place)
-{
-	for (size_t i = 0; i < entry->unsupported_count; i++)
-		note(planner, NOTE_WARNING, place, "%s is accepted, not done yet", entry->unsupported[i]);
-}
-
-/* Nobody is named by a default entry; its first destination with a weight is where users go whose own version has no pods. */
-static void set_fallback(struct planner *planner, struct body *body, const struct http_route *entry)
-{
-	const struct http_destination *first = entry->destinations;
-
-	for (size_t d = 0; d < entry->destination_count && first->weight == 0; d++)
-		if (entry->destinations[d].weight)
-			first = &entry->destinations[d];
-	for (size_t i = 0; i < body->version_count; i++) {
-		uint16_t index = body->versions[i].index, fallback = version_of(body, first);
-
-		planner->tables->versions[index].value.fallback = index == fallback ? SHUNT_NONE : fallback;
-	}
-}
-
-static const struct http_route *default_entry(const struct entries *entries)
-{
-	for (size_t e = 0; e < entries->count; e++)
-		if (rules_entry_is_default(&entries->items[e]))
-			return &entries->items[e];
-	return NULL;
-}
-
-const struct http_route *route_entry(const struct virtual_service *vs, int entry)
-{
-	struct entries entries = entries_of(vs);
-	const struct http_route *found;
-
-	if (entry >= 0)
-		return (size_t)entry < entries.count ? &entries.items[entry] : NULL;
-	found = default_entry(&entries);
-	return found ? found : entries.count ? entries.items : NULL;
-}
-
-static int plan_default(struct planner *planner, struct body *body, const struct entries *entries, const struct http_route *entry,
-			const char **ret_full)
-{
-	size_t e = entry ? entry - entries->items : 0;
-	struct place place = place_of_route(body->vs, entries->items[e].line, "%s[%zu]", entries->path, e);
-	char name[SHUNT_NAME_MAX * 2];
-
-	if (entry)
-		return build_split(planner, body, entry, &place, &body->split, ret_full);
-	entry = &entries->items[0];
-	place = place_of_route(body->vs, 0, "%s", entries->path);
-	note(planner, NOTE_WARNING, &place,
-	     "no entry without match; users that no match names go to '%s' (Istio would answer 404). Add an entry without match",
-	     version_name(body->vs->meta.ns, &entry->destinations[0], name));
-	return build_whole_split(planner, body, version_of(body, &entry->destinations[0]), &body->split, ret_full);
-}
-
-/* Splits and rules of the entries before the default one; what comes behind it is unreachable. */
-static int plan_entries(struct planner *planner, struct body *body, const struct entries *entries, const struct http_route *last,
-			const char **ret_full)
-{
-	for (size_t e = 0; e < entries->count; e++) {
-		const struct http_route *entry = &entries->items[e];
-		struct place place = place_of_route(body->vs, entry->line, "%s[%zu]", entries->path, e);
-		uint32_t split;
-		int r;
-
-		note_unsupported(planner, entry, &place);
-		if (last && entry > last)
-			note(planner, NOTE_WARNING, &place, "unreachable: %s[%td] takes everything and comes first", entries->path,
-			     last - entries->items);
-		if (last && entry >= last)
-			continue;
-		r = build_split(planner, body, entry, &place, &split, ret_full);
-		if (r < 0)
-			return r;
-		r = rules_add(planner, body, e, split);
-		if (r < 0)
-			return r;
-		if (r == 0)
-			planner->tables->split_count--; /* nobody is led there */
-	}
 	return 0;
 }
 
@@ -399,27 +324,182 @@ static const struct steering *steering_of(struct planner *planner, const struct 
 	return NULL;
 }
 
+/* What an experiment has chosen for a route. */
+struct promoted {
+	const struct body_version *version;  /* NULL: nothing */
+	const struct experiment *experiment; /* NULL: it is not known (any more) */
+};
+
+static struct promoted promotion_of(const struct planner *planner, const struct body *body)
+{
+	const struct steering *steering = body->steering;
+	const char *slash = steering && steering->version ? strchr(steering->experiment, '/') : NULL;
+	_cleanup_free_ char *ns = slash ? strndup(steering->experiment, slash - steering->experiment) : NULL;
+
+	if (!steering || !steering->version)
+		return (struct promoted){};
+	return (struct promoted){ find_version(body, steering->version), ns ? world_experiment(planner->world, ns, slash + 1) : NULL };
+}
+
+/* Does the item lead to one of the experiment's versions? Of an experiment that is not known any more, all of the route do. */
+static bool item_is_promoted(const struct body *body, const struct http_route *item, const struct promoted *promoted)
+{
+	if (!promoted->version)
+		return false;
+	for (size_t d = 0; d < item->destination_count && promoted->experiment; d++)
+		for (size_t v = 0; v < promoted->experiment->version_count; v++)
+			if (destination_is_described(body->vs, &item->destinations[d], &promoted->experiment->versions[v]))
+				return true;
+	return !promoted->experiment;
+}
+
+/* Then the route needs no matches: one version has everything. */
+static bool all_is_promoted(const struct body *body, const struct entries *entries, const struct promoted *promoted)
+{
+	for (size_t e = 0; e < entries->count; e++)
+		if (!item_is_promoted(body, &entries->items[e], promoted))
+			return false;
+	return true;
+}
+
+/* ---- items ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void note_unsupported(struct planner *planner, const struct http_route *entry, const struct place *place)
+{
+	for (size_t i = 0; i < entry->unsupported_count; i++)
+		note(planner, NOTE_WARNING, place, "%s is accepted, not done yet", entry->unsupported[i]);
+}
+
+/* Nobody is named by a default entry; its first destination with a weight is where users go whose own version has no pods. */
+static void set_fallback(struct planner *planner, struct body *body, const struct http_route *entry)
+{
+	const struct http_destination *first = entry->destinations;
+
+	for (size_t d = 0; d < entry->destination_count && first->weight == 0; d++)
+		if (entry->destinations[d].weight)
+			first = &entry->destinations[d];
+	for (size_t i = 0; i < body->version_count; i++) {
+		uint16_t index = body->versions[i].index, fallback = version_of(body, first);
+
+		planner->tables->versions[index].value.fallback = index == fallback ? SHUNT_NONE : fallback;
+	}
+}
+
+/* The first item that takes everything; NULL: none does. */
+static const struct http_route *default_item(const struct body *body, const struct entries *entries)
+{
+	for (size_t i = 0; i < body->match_count; i++)
+		if (body->matches[i].condition_count == 0)
+			return &entries->items[body->matches[i].item];
+	return NULL;
+}
+
+const struct http_route *route_entry(const struct virtual_service *vs, int entry)
+{
+	struct entries entries = entries_of(vs);
+
+	if (entry >= 0)
+		return (size_t)entry < entries.count ? &entries.items[entry] : NULL;
+	for (size_t e = 0; e < entries.count; e++)
+		if (rules_entry_is_default(&entries.items[e]))
+			return &entries.items[e];
+	return entries.count ? entries.items : NULL;
+}
+
+/* Requests that nothing takes go to the first destination of all, or to what was promoted in its place. */
+static int plan_stand_in(struct planner *planner, struct body *body, const struct entries *entries, const struct promoted *promoted,
+			 const char **ret_full)
+{
+	const struct http_destination *first = &entries->items[0].destinations[0];
+	struct place place = place_of_route(body->vs, 0, "%s", entries->path);
+	char name[SHUNT_NAME_MAX * 2];
+
+	if (item_is_promoted(body, &entries->items[0], promoted))
+		return build_whole_split(planner, body, promoted->version->index, &body->split, ret_full);
+	note(planner, NOTE_WARNING, &place,
+	     "no entry without match; users that no match names go to '%s' (%s would answer 404). Add an entry without match",
+	     version_name(body->vs->meta.ns, first, name), body->vs->gateway_api ? "a gateway" : "Istio");
+	return build_whole_split(planner, body, version_of(body, first), &body->split, ret_full);
+}
+
+/* The matches of an item and their split. */
+static int plan_item(struct planner *planner, struct body *body, const struct entries *entries, size_t e, const struct promoted *promoted,
+		     const char **ret_full)
+{
+	const struct http_route *entry = &entries->items[e];
+	struct place place = place_of_route(body->vs, entry->line, "%s[%zu]", entries->path, e);
+	size_t first = body->match_count;
+	uint16_t split;
+	int r = rules_add(planner, body, entry, e);
+
+	if (r <= 0)
+		return r; /* nobody is led there */
+	if (item_is_promoted(body, entry, promoted))
+		r = build_whole_split(planner, body, promoted->version->index, &split, ret_full);
+	else
+		r = build_split(planner, body, entry, &place, &split, ret_full);
+	for (size_t i = first; i < body->match_count && r == 0; i++)
+		body->matches[i].split = split;
+	return r;
+}
+
+/* All items. Of a VirtualService, what comes behind one that takes everything is unreachable. */
+static int plan_items(struct planner *planner, struct body *body, const struct entries *entries, const struct promoted *promoted,
+		      const char **ret_full)
+{
+	for (size_t e = 0; e < entries->count; e++) {
+		const struct http_route *entry = &entries->items[e], *last = body->vs->gateway_api ? NULL : default_item(body, entries);
+		struct place place = place_of_route(body->vs, entry->line, "%s[%zu]", entries->path, e);
+		int r;
+
+		note_unsupported(planner, entry, &place);
+		if (last) {
+			note(planner, NOTE_WARNING, &place, "unreachable: %s[%td] takes everything and comes first", entries->path,
+			     last - entries->items);
+			continue;
+		}
+		r = plan_item(planner, body, entries, e, promoted, ret_full);
+		if (r < 0)
+			return r;
+	}
+	return default_item(body, entries) ? 0 : plan_stand_in(planner, body, entries, promoted, ret_full);
+}
+
 /* ---- the body --------------------------------------------------------------------------------------------------------------------------- */
+
+static void forget_matches(struct body *body)
+{
+	for (size_t i = 0; i < body->match_count; i++)
+		free(body->matches[i].conditions);
+	free(body->matches);
+	body->matches = NULL;
+	body->match_count = 0;
+}
 
 static int plan_steering(struct planner *planner, struct body *body, const char **ret_full)
 {
 	struct entries entries = entries_of(body->vs);
-	const struct http_route *last = default_entry(&entries);
+	size_t splits = planner->tables->split_count;
+	const struct http_route *fallback;
+	struct promoted promoted;
 	int r;
 
 	r = add_versions(planner, body, ret_full);
 	if (r < 0)
 		return r;
-	set_fallback(planner, body, last ? last : &entries.items[0]);
 	rules_identity(planner, body);
-
 	body->steering = steering_of(planner, body);
-	if (body->steering && body->steering->version)
-		return build_whole_split(planner, body, find_version(body, body->steering->version)->index, &body->split, ret_full);
-	r = plan_default(planner, body, &entries, last, ret_full);
+	promoted = promotion_of(planner, body);
+	r = plan_items(planner, body, &entries, &promoted, ret_full);
 	if (r < 0)
 		return r;
-	return plan_entries(planner, body, &entries, last, ret_full);
+	fallback = default_item(body, &entries);
+	set_fallback(planner, body, fallback ? fallback : &entries.items[0]);
+	if (!all_is_promoted(body, &entries, &promoted))
+		return 0;
+	forget_matches(body);
+	planner->tables->split_count = splits;
+	return build_whole_split(planner, body, promoted.version->index, &body->split, ret_full);
 }
 
 /* Can the route be planned at all? Notes say what cannot. */
@@ -496,7 +576,7 @@ struct body *body_get(struct planner *planner, const struct virtual_service *vs,
 void body_free(struct body *body)
 {
 	free(body->versions);
-	free(body->rules);
+	forget_matches(body);
 	free(body);
 }
 

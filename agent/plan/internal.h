@@ -4,7 +4,8 @@
  *
  *     claims.c    which VirtualService claims which frontend for which hosts; who wins when two claim the same
  *     bodies.c    what a VirtualService does on a frontend's port: versions, splits, what an experiment wants of it
- *     rules.c     its part that looks at users: identity and rules
+ *     rules.c     its part that looks at requests: identity and matches
+ *     entries.c   the matches of one route in their order, as rules and entries of the tables
  *     backends.c  the ready pods behind a Service's port, and their rings
  *     shares.c    which users move when weights change
  *     series.c    the index that a (route, version) pair keeps
@@ -36,7 +37,14 @@ struct place {
 __attribute__((format(printf, 4, 5))) struct place place_of(const struct object_meta *meta, const char *kind, int line, const char *path,
 							    ...);
 
-#define place_of_route(vs, line, ...) place_of(&(vs)->meta, "VirtualService", line, __VA_ARGS__)
+/* How the manifests of a route call things. */
+struct route_words {
+	const char *kind, *items, *match, *destination; /* "VirtualService", "spec.http", "match", "route" */
+};
+
+const struct route_words *words_of(const struct virtual_service *vs);
+
+#define place_of_route(vs, line, ...) place_of(&(vs)->meta, words_of(vs)->kind, line, __VA_ARGS__)
 
 /* Appends a note. 0 or -ENOMEM. */
 __attribute__((format(printf, 5, 6))) int note_add(struct plan_note **notes, size_t *count, enum note_level level,
@@ -78,12 +86,14 @@ struct body_version {
 	uint16_t index;				    /* in tables->versions */
 };
 
-/* A rule before it has a route index. */
-struct body_rule {
-	size_t entry; /* spec.http[entry] */
-	uint8_t length;
-	uint8_t id[SHUNT_ID_MAX + 8];
-	uint32_t split;
+/* One match of an item, such as spec.http[item].match[match]: conditions that all hold, and where it leads. */
+struct body_match {
+	const struct body *body;
+	uint16_t item, match; /* match SHUNT_NONE: the item has none and takes everything */
+	uint16_t split;
+	bool is_rule;         /* its one condition is on the user id, and the trie can say it */
+	struct shunt_condition *conditions; /* none: it takes everything; slots are not filled in */
+	size_t condition_count;
 };
 
 /* A VirtualService on one port: all its frontends with that port, of either family and under any host, have this in common. */
@@ -97,16 +107,22 @@ struct body {
 	char identity_name[SHUNT_NAME_MAX + 1];
 	struct body_version *versions;
 	size_t version_count;
-	struct body_rule *rules;
-	size_t rule_count;
-	uint32_t split;
+	struct body_match *matches; /* in the order in which they are tried */
+	size_t match_count;
+	uint16_t split; /* for what no match takes */
 	bool families[SHUNT_FAMILIES]; /* of its frontends */
 };
 
-/* Where an entry of tables->routes comes from; parallel to it. Frontends whose lists are equal share their routes. */
 struct route_source {
 	struct body *body;
 	const struct claim *claim;
+};
+
+/* The claims on one frontend whose routes can be planned, in the order in which the kernel tries them. Frontends whose lists are equal share routes. */
+struct route_list {
+	struct route_source items[SHUNT_ROUTES_PER_FRONTEND];
+	size_t count;
+	uint16_t route, routes; /* what they are in the tables: the first, and how many */
 };
 
 struct planner {
@@ -123,8 +139,8 @@ struct planner {
 	size_t body_count;
 	struct backend *backends;
 	size_t backend_count;
-	struct route_source *sources;
-	size_t source_count;
+	struct route_list *lists;
+	size_t list_count;
 	bool out_of_memory;
 };
 
@@ -150,14 +166,22 @@ void bodies_check_pods(struct planner *planner);
 /* rules.c: body->identity and identity_name. What cannot be used is noted, and the client address stands in. */
 void rules_identity(struct planner *planner, struct body *body);
 
-/* rules.c: the rules of spec.http[entry], which lead to `split`. The number of rules added, or -ENOMEM. */
-int rules_add(struct planner *planner, struct body *body, size_t entry, uint32_t split);
+/*
+ * rules.c: appends the matches of an item, without their split, to body->matches. Returns how many; what cannot be evaluated is noted and left out.
+ * -E2BIG: it is larger than abi.h's sizes (a note says so); -ENOMEM.
+ */
+int rules_add(struct planner *planner, struct body *body, const struct http_route *route, uint16_t item);
 
 /* bodies.c: the entry (spec.http[], or spec.tcp[] without any) that takes every request, or the first; NULL: no entries. */
 const struct http_route *route_entry(const struct virtual_service *vs, int entry);
 
-/* rules.c: does the entry take every request? */
+/* rules.c: does the entry take every request, as it is written? */
 bool rules_entry_is_default(const struct http_route *entry);
+/*
+ * entries.c: the matches, in their order, as rules and entries of tables->routes[index], whose identity is set; the first that takes everything is its
+ * default. 0; -ENOSPC and *ret_full (what was added is the caller's to roll back); -ENOMEM.
+ */
+int entries_add(struct planner *planner, const struct body_match *const *matches, size_t count, uint16_t index, const char **ret_full);
 
 /* backends.c: rings of the pods that a destination means on a frontend's port. 0; -ENOENT (a note says why); -ENOSPC and *ret_full; -ENOMEM. */
 int backend_get(struct planner *planner, const struct place *place, const struct virtual_service *vs,
@@ -174,6 +198,9 @@ const struct service *host_service(const struct world *world, const char *host, 
 
 /* The version of a destination: what its answers are marked with, else its subset, else "<service>.<namespace>". Returns buf, or NULL: too long. */
 const char *version_name(const char *ns, const struct http_destination *destination, char buf[SHUNT_NAME_MAX * 2]);
+
+/* resolve.c: does the destination lead to the version that the experiment describes, by its name or by its namespace? */
+bool destination_is_described(const struct virtual_service *vs, const struct http_destination *destination, const struct version_detail *detail);
 
 /* series.c: the index of a pair, a new one when it has none. -ENOSPC when all are taken. */
 int series_get(struct shunt_series series[SHUNT_SERIES], const char *route, const char *version);

@@ -27,12 +27,6 @@ void *table_append(struct planner *planner, void *items, size_t *count, size_t s
 
 /* ---- routes of a frontend --------------------------------------------------------------------------------------------------------------- */
 
-/* The claims on one frontend whose routes can be planned, in the order in which the kernel tries them. */
-struct route_list {
-	struct route_source items[SHUNT_ROUTES_PER_FRONTEND];
-	size_t count;
-};
-
 static int by_host(const void *a, const void *b)
 {
 	return claim_compare(((const struct route_source *)a)->claim, ((const struct route_source *)b)->claim);
@@ -40,7 +34,7 @@ static int by_host(const void *a, const void *b)
 
 static int list_routes(struct planner *planner, const struct shunt_frontend_key *key, struct route_list *list)
 {
-	list->count = 0;
+	*list = (struct route_list){};
 	for (size_t i = 0; i < planner->claim_count; i++) {
 		const struct claim *claim = &planner->claims[i];
 		struct body *body;
@@ -57,24 +51,24 @@ static int list_routes(struct planner *planner, const struct shunt_frontend_key 
 	return 0;
 }
 
-/* The first route of an equal list that another frontend has; -1: there is none. */
-static int find_list(const struct planner *planner, const struct route_list *list)
+/* An equal list that another frontend has; NULL: there is none. */
+static const struct route_list *find_list(const struct planner *planner, const struct route_list *list)
 {
-	for (size_t f = 0; f < planner->tables->frontend_count; f++) {
-		const struct shunt_frontend *frontend = &planner->tables->frontends[f].value;
+	for (size_t l = 0; l < planner->list_count; l++) {
+		const struct route_list *other = &planner->lists[l];
 		size_t same = 0;
 
-		while (frontend->routes == list->count && same < list->count) {
-			const struct route_source *a = &planner->sources[frontend->route + same], *b = &list->items[same];
+		while (other->count == list->count && same < list->count) {
+			const struct route_source *a = &other->items[same], *b = &list->items[same];
 
 			if (a->body != b->body || !claim_same_host(a->claim, b->claim))
 				break;
 			same++;
 		}
 		if (same == list->count)
-			return frontend->route;
+			return other;
 	}
-	return -1;
+	return NULL;
 }
 
 static void fill_route(const struct route_source *source, struct shunt_route *route)
@@ -90,42 +84,37 @@ static void fill_route(const struct route_source *source, struct shunt_route *ro
 	for (size_t i = 0; i < route->host_len; i++)
 		route->host[i] = tolower((unsigned char)claim->host[i]);
 	route->split = body->split;
-	route->rules = body->rule_count;
 	route->trial = SHUNT_NONE;
+	route->item = SHUNT_NONE;
+	route->manifest = body->vs->gateway_api ? SHUNT_HTTP_ROUTE : SHUNT_VIRTUAL_SERVICE;
 }
 
-static int add_rules(struct planner *planner, const struct body *body, uint16_t route, const char **ret_full)
+static int add_matches(struct planner *planner, const struct body *body, const char **ret_full)
 {
-	struct tables *t = planner->tables;
+	_cleanup_free_ const struct body_match **matches = calloc(body->match_count + 1, sizeof(*matches));
 
-	for (size_t i = 0; i < body->rule_count; i++) {
-		const struct body_rule *from = &body->rules[i];
-		struct tables_rule *rule = TABLE_APPEND(planner, t->rules, t->rule_count, SHUNT_RULES, "rules", ret_full);
-
-		if (!rule)
-			return -ENOSPC;
-		rule->route = route;
-		rule->length = from->length;
-		rule->split = from->split;
-		memcpy(rule->id, from->id, sizeof(rule->id));
+	if (!matches) {
+		planner->out_of_memory = true;
+		return -ENOMEM;
 	}
-	return 0;
+	for (size_t i = 0; i < body->match_count; i++)
+		matches[i] = &body->matches[i];
+	return entries_add(planner, matches, body->match_count, planner->tables->route_count - 1, ret_full);
 }
 
-static int add_routes(struct planner *planner, const struct route_list *list, const char **ret_full)
+static int add_routes(struct planner *planner, struct route_list *list, const char **ret_full)
 {
 	struct tables *t = planner->tables;
 
+	list->route = t->route_count;
 	for (size_t i = 0; i < list->count; i++) {
 		struct shunt_route *route = TABLE_APPEND(planner, t->routes, t->route_count, SHUNT_ROUTES, "routes", ret_full);
-		struct route_source *source = route ? ARRAY_APPEND(planner->sources, planner->source_count) : NULL;
 
-		planner->out_of_memory |= route && !source;
-		if (!source)
+		if (!route)
 			return -ENOSPC;
-		*source = list->items[i];
-		fill_route(source, route);
-		if (add_rules(planner, source->body, t->route_count - 1, ret_full) < 0)
+		list->routes++;
+		fill_route(&list->items[i], route);
+		if (add_matches(planner, list->items[i].body, ret_full) < 0)
 			return -ENOSPC;
 	}
 	return 0;
@@ -133,26 +122,42 @@ static int add_routes(struct planner *planner, const struct route_list *list, co
 
 /* ---- frontends -------------------------------------------------------------------------------------------------------------------------- */
 
+/* The list's routes in the tables, those of an equal list when there is one. NULL: no memory, or full. */
+static const struct route_list *list_get(struct planner *planner, const struct route_list *list, const char **ret_full)
+{
+	struct tables *t = planner->tables;
+	size_t routes = t->route_count, rules = t->rule_count, entries = t->entry_count, conditions = t->condition_count;
+	const struct route_list *known = find_list(planner, list);
+	struct route_list *added = known ? NULL : ARRAY_APPEND(planner->lists, planner->list_count);
+
+	if (known)
+		return known;
+	planner->out_of_memory |= !added;
+	if (!added)
+		return NULL;
+	*added = *list;
+	if (add_routes(planner, added, ret_full) == 0)
+		return added;
+	planner->list_count--;
+	t->route_count = routes;
+	t->rule_count = rules;
+	t->entry_count = entries;
+	t->condition_count = conditions;
+	return NULL;
+}
+
 static int add_frontend(struct planner *planner, const struct shunt_frontend_key *key, const struct route_list *list, const char **ret_full)
 {
 	struct tables *t = planner->tables;
-	size_t routes = t->route_count, rules = t->rule_count;
-	int first = find_list(planner, list);
-	struct tables_frontend *frontend = NULL;
+	struct tables_frontend *frontend = TABLE_APPEND(planner, t->frontends, t->frontend_count, SHUNT_FRONTENDS, "frontends", ret_full);
+	const struct route_list *planned = frontend ? list_get(planner, list, ret_full) : NULL;
 
-	if (first >= 0 || add_routes(planner, list, ret_full) == 0)
-		frontend = TABLE_APPEND(planner, t->frontends, t->frontend_count, SHUNT_FRONTENDS, "frontends", ret_full);
-	if (!frontend) {
-		t->route_count = planner->source_count = routes;
-		t->rule_count = rules;
+	if (!planned) {
+		t->frontend_count -= frontend != NULL;
 		return -ENOSPC;
 	}
 	frontend->key = *key;
-	frontend->value = (struct shunt_frontend){
-		.kind = list->items[0].body->kind,
-		.routes = list->count,
-		.route = first >= 0 ? (size_t)first : routes,
-	};
+	frontend->value = (struct shunt_frontend){ .kind = list->items[0].body->kind, .routes = planned->routes, .route = planned->route };
 	return 0;
 }
 
@@ -228,7 +233,7 @@ static void planner_done(struct planner *planner)
 	free(planner->routes);
 	free(planner->claims);
 	free(planner->backends);
-	free(planner->sources);
+	free(planner->lists);
 	tables_free(&planner->tables);
 }
 
@@ -266,6 +271,8 @@ void tables_free(struct tables **tables)
 	free(t->frontends);
 	free(t->routes);
 	free(t->rules);
+	free(t->entries);
+	free(t->conditions);
 	free(t->splits);
 	free(t->versions);
 	free(t->rings);

@@ -50,7 +50,7 @@ struct tables_rule {
 	uint16_t route;
 	uint8_t length;           /* bytes of id; an exact rule includes its terminating 0 */
 	uint8_t id[SHUNT_ID_MAX + 8];
-	uint32_t split;
+	struct shunt_rule value;
 };
 
 /* Names beside struct shunt_version, for people. */
@@ -67,6 +67,10 @@ struct tables {
 	size_t route_count;
 	struct tables_rule *rules;
 	size_t rule_count;
+	struct shunt_entry *entries;
+	size_t entry_count;
+	struct shunt_condition *conditions;
+	size_t condition_count;
 	struct shunt_split *splits;
 	size_t split_count;
 	struct tables_version *versions;

@@ -80,6 +80,11 @@ static bool is_described(const struct virtual_service *vs, const struct http_des
 	return version_name(vs->meta.ns, destination, name) && strcmp(name, detail->name) == 0;
 }
 
+bool destination_is_described(const struct virtual_service *vs, const struct http_destination *destination, const struct version_detail *detail)
+{
+	return is_described(vs, destination, detail, false) || is_described(vs, destination, detail, true);
+}
+
 static int search_entries(const struct tables *tables, const struct virtual_service *vs, const struct http_route *entries, size_t count,
 			  const struct version_detail *detail, bool by_ns, struct candidates *candidates)
 {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Who a user is, and which users are named by rules.
+ * Who a user is, and what the matches of a route ask of a request, in the terms of abi.h: a list of conditions each.
  *
- * Istio takes the first entry that matches; the kernel takes the longest prefix (an LPM trie). Both agree once the rules that Istio never reaches are
- * gone: a rule is unreachable when an earlier entry's prefix covers it, and of two rules that are left and match one user the longer comes first.
+ * A match that asks only for the user id becomes a rule (entries.c), so that any number of them costs one look-up.
  */
 #include "plan/internal.h"
 
@@ -40,16 +39,6 @@ static const struct source *source_of(enum shunt_identity identity)
 		if (sources[i].identity == identity)
 			return &sources[i];
 	return NULL;
-}
-
-/* Who a body's users are known by, for notes. */
-static const char *known_by(const struct body *body, char text[SHUNT_NAME_MAX + 32])
-{
-	const struct source *source = source_of(body->identity);
-
-	if (source)
-		snprintf(text, SHUNT_NAME_MAX + 32, "the %s %s", source->what, body->identity_name);
-	return source ? text : "the client address";
 }
 
 static bool is_name(const struct source *source, const char *name)
@@ -97,62 +86,76 @@ static void identity_from_annotation(struct planner *planner, struct body *body,
 	     "found '%s', allowed are header:NAME, cookie:NAME, query:NAME and client; the client address decides instead", text);
 }
 
-/* A condition of a match, and on what. */
-struct condition {
+/* A condition of a match on a header or parameter. */
+struct named {
 	const struct source *source;
 	const struct name_match *match;
 };
 
-static size_t condition_count(const struct http_match *match)
+static size_t named_count(const struct http_match *match)
 {
 	return match->header_count + match->param_count;
 }
 
-static struct condition condition_at(const struct http_match *match, size_t index)
+static struct named named_at(const struct http_match *match, size_t index)
 {
 	if (index < match->header_count)
-		return (struct condition){ source_of(SHUNT_ID_HEADER), &match->headers[index] };
-	return (struct condition){ source_of(SHUNT_ID_QUERY), &match->params[index - match->header_count] };
+		return (struct named){ source_of(SHUNT_ID_HEADER), &match->headers[index] };
+	return (struct named){ source_of(SHUNT_ID_QUERY), &match->params[index - match->header_count] };
 }
 
-/* The Cookie header holds all of a user's cookies in any order, so it tells nobody apart. */
-static bool is_cookie_header(const struct condition *condition)
+/* Can it tell users apart? The Cookie header holds all of a user's cookies in any order, and what must not be there is nobody's id. */
+static bool names_users(const struct named *named)
 {
-	return condition->source->identity == SHUNT_ID_HEADER && strcmp(condition->match->name, "cookie") == 0;
+	return !named->match->without && !(named->source->identity == SHUNT_ID_HEADER && strcmp(named->match->name, "cookie") == 0);
 }
 
-/* Whether the condition looks at what `first` looks at; *first becomes the condition when there was none. */
-static bool same_source(const struct condition *condition, struct condition *first)
+static bool same_name(const struct named *a, const struct named *b)
 {
-	if (!first->match)
-		*first = *condition;
-	return condition->source == first->source && strcmp(condition->match->name, first->match->name) == 0;
+	return a->source == b->source && strcmp(a->match->name, b->match->name) == 0;
 }
 
-/* The one header or parameter that the matches look at. */
-static void identity_from_matches(struct planner *planner, struct body *body)
+/* The best of the headers and parameters that the matches look at: the first with a prefix, which is for ids and not for flags; else the first. */
+static struct named best_name(const struct body *body, struct named *ret_other)
 {
-	struct place place = place_of_route(body->vs, 0, "spec.http");
-	struct condition first = {};
+	struct named best = {};
 
 	for (size_t e = 0; e < body->vs->http_count; e++) {
 		const struct http_route *entry = &body->vs->http[e];
 
 		for (size_t m = 0; m < entry->match_count; m++) {
-			for (size_t i = 0; i < condition_count(&entry->matches[m]); i++) {
-				struct condition condition = condition_at(&entry->matches[m], i);
+			for (size_t i = 0; i < named_count(&entry->matches[m]); i++) {
+				struct named named = named_at(&entry->matches[m], i);
 
-				if (is_cookie_header(&condition) || same_source(&condition, &first))
+				if (!names_users(&named) || (best.match && same_name(&named, &best)))
 					continue;
-				note(planner, NOTE_ERROR, &place,
-				     "matches on the %s '%s' and the %s '%s'; a user is known by one. '%s' is taken; choose with the annotation %s: %sNAME",
-				     first.source->what, first.match->name, condition.source->what, condition.match->name, first.match->name,
-				     ANNOTATION_IDENTITY, condition.source->prefix);
+				if (!best.match) {
+					best = named;
+				} else if (best.match->kind != MATCH_PREFIX && named.match->kind == MATCH_PREFIX) {
+					*ret_other = best;
+					best = named;
+				} else {
+					*ret_other = named;
+				}
 			}
 		}
 	}
-	if (first.match)
-		set_identity(planner, body, &place, first.source, first.match->name);
+	return best;
+}
+
+static void identity_from_matches(struct planner *planner, struct body *body)
+{
+	struct place place = place_of_route(body->vs, 0, "%s", words_of(body->vs)->items);
+	struct named other = {}, best = best_name(body, &other);
+
+	if (!best.match)
+		return;
+	if (other.match)
+		note(planner, NOTE_WARNING, &place,
+		     "matches look at the %s '%s' and the %s '%s'; a user is known by one. '%s' is taken; choose with the annotation %s: %sNAME",
+		     best.source->what, best.match->name, other.source->what, other.match->name, best.match->name, ANNOTATION_IDENTITY,
+		     other.source->prefix);
+	set_identity(planner, body, &place, best.source, best.match->name);
 }
 
 void rules_identity(struct planner *planner, struct body *body)
@@ -166,125 +169,221 @@ void rules_identity(struct planner *planner, struct body *body)
 		identity_from_matches(planner, body);
 }
 
-/* ---- rules ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- matches ---------------------------------------------------------------------------------------------------------------------------- */
 
-static bool match_is_empty(const struct http_match *match)
+static bool match_is_default(const struct http_match *match)
 {
-	return condition_count(match) == 0 && match->unsupported_count == 0;
+	bool any_path = !match->uri.value || (match->uri.kind != MATCH_EXACT && strcmp(match->uri.value, "/") == 0);
+
+	return any_path && named_count(match) == 0 && match->unsupported_count == 0 && !match->method.value && !match->authority.value &&
+	       !match->scheme.value && !match->port;
 }
 
 bool rules_entry_is_default(const struct http_route *entry)
 {
 	for (size_t m = 0; m < entry->match_count; m++)
-		if (match_is_empty(&entry->matches[m]))
+		if (match_is_default(&entry->matches[m]))
 			return true;
 	return entry->match_count == 0;
 }
 
-/* Is it the user that the condition looks at? A note says if not. */
-static bool condition_is_on_user(struct planner *planner, const struct body *body, const struct condition *condition,
-				 const struct place *place)
-{
-	char text[SHUNT_NAME_MAX + 32];
+/* A match on its way into body->matches. */
+struct draft {
+	struct planner *planner;
+	const struct body *body;
+	const struct place *place;
+	struct body_match match;
+	bool never; /* a note says why it is left out, or it is for other ports */
+	int r;      /* -E2BIG, -ENOMEM */
+};
 
-	if (condition->source->identity == body->identity && strcmp(condition->match->name, body->identity_name) == 0)
-		return true;
-	if (is_cookie_header(condition))
-		note(planner, NOTE_ERROR, place,
-		     "looks at the whole header 'cookie', which is not available; a user can be known by one cookie (annotation %s: cookie:NAME). This match is left out",
-		     ANNOTATION_IDENTITY);
-	else
-		note(planner, NOTE_ERROR, place, "looks at the %s '%s', but users are known by %s; this match is left out",
-		     condition->source->what, condition->match->name, known_by(body, text));
-	return false;
+/* What makes the whole object too large for the tables. */
+#define too_big(draft, ...) ((draft)->r = (draft)->r ? (draft)->r : -E2BIG, (void)note((draft)->planner, NOTE_ERROR, (draft)->place, __VA_ARGS__))
+
+#define leave_out(draft, ...) ((draft)->never = true, (void)note((draft)->planner, NOTE_ERROR, (draft)->place, __VA_ARGS__))
+
+static void lower(char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		text[i] = tolower((unsigned char)text[i]);
 }
 
-/* Can a rule say it? A note says why not. */
-static bool condition_is_prefix(struct planner *planner, const struct condition *condition, const struct place *place)
+static enum shunt_how how_of(enum match_kind kind, size_t len)
 {
-	const struct name_match *match = condition->match;
-	size_t len = strlen(match->value), max = SHUNT_ID_MAX - (match->kind == MATCH_EXACT);
-
-	if (match->kind == MATCH_PRESENT) {
-		note(planner, NOTE_ERROR, place, "asks only whether the %s '%s' is there; allowed are prefix and exact. This match is left out",
-		     condition->source->what, match->name);
-		return false;
+	switch (kind) {
+	case MATCH_EXACT:
+		return SHUNT_IS_EQUAL;
+	case MATCH_PREFIX:
+		return len ? SHUNT_BEGINS_WITH : SHUNT_IS_THERE;
+	case MATCH_PATH_PREFIX:
+		return len ? SHUNT_BEGINS_PATH : SHUNT_IS_THERE;
+	case MATCH_PRESENT:
+		break;
 	}
-	if (len == 0 || len > max) {
-		note(planner, NOTE_ERROR, place, "the value of the %s '%s' has %zu bytes, allowed are 1 to %zu; this match is left out",
-		     condition->source->what, match->name, len, max);
-		return false;
-	}
-	return true;
+	return SHUNT_IS_THERE;
 }
 
-/* Fits the match into a rule? A note says why not. */
-static bool match_is_rule(struct planner *planner, const struct body *body, const struct http_match *match, const struct place *place)
+static void add_condition(struct draft *draft, struct shunt_condition condition, const char *what, const char *name, const char *value)
 {
-	struct condition condition;
+	size_t name_len = strlen(name), len = strlen(value);
+	struct shunt_condition *added;
 
+	if (name_len > SHUNT_NAME_MAX)
+		return too_big(draft, "the name of the %s '%s' has %zu bytes, allowed are %d", what, name, name_len, SHUNT_NAME_MAX);
+	if (len > SHUNT_VALUE_MAX)
+		return too_big(draft, "the value for the %s '%s' has %zu bytes, allowed are %d", what, name, len, SHUNT_VALUE_MAX);
+	if (draft->match.condition_count == SHUNT_CONDITIONS_PER_ENTRY)
+		return too_big(draft, "has more than %d conditions", SHUNT_CONDITIONS_PER_ENTRY);
+	added = ARRAY_APPEND(draft->match.conditions, draft->match.condition_count);
+	if (!added) {
+		draft->r = -ENOMEM;
+		return;
+	}
+	*added = condition;
+	added->name_len = name_len;
+	added->len = len;
+	memcpy(added->name, name, name_len);
+	memcpy(added->value, value, len);
+	if (condition.flags & SHUNT_C_ANY_CASE)
+		lower(added->value, len);
+}
+
+static void add_named(struct draft *draft, const struct named *named)
+{
+	const struct name_match *match = named->match;
+	struct shunt_condition condition = {
+		.subject = named->source->identity == SHUNT_ID_HEADER ? SHUNT_ON_HEADER : SHUNT_ON_QUERY,
+		.how = how_of(match->kind, strlen(match->value)),
+		.flags = match->without ? SHUNT_C_NOT : 0,
+	};
+
+	if (!is_name(named->source, match->name))
+		return leave_out(draft, "the %s's name is '%s', allowed are letters, digits and %s; this match is left out", named->source->what, match->name,
+				 named->source->others);
+	add_condition(draft, condition, named->source->what, match->name, match->value);
+}
+
+/* Conditions on what every request has: one that takes any value is none. */
+static void add_text(struct draft *draft, enum shunt_subject subject, uint8_t flags, const char *what, enum match_kind kind, const char *value)
+{
+	struct shunt_condition condition = { .subject = subject, .how = how_of(kind, strlen(value)), .flags = flags };
+
+	if (condition.how != SHUNT_IS_THERE)
+		add_condition(draft, condition, what, "", value);
+}
+
+/* "/" begins every path; "*", of OPTIONS, counts as one (Envoy's prefix "/" is the usual way to write "everything"). */
+static void add_path(struct draft *draft, const struct http_match *match)
+{
+	_cleanup_free_ char *value = match->uri.value ? strdup(match->uri.value) : NULL;
+	uint8_t flags = match->ignore_uri_case ? SHUNT_C_ANY_CASE : 0;
+	size_t len = value ? strlen(value) : 0;
+
+	if (!match->uri.value)
+		return;
+	if (!value) {
+		draft->r = -ENOMEM;
+		return;
+	}
+	if (strpbrk(value, "?# \t"))
+		return leave_out(draft, "the path '%s' has a '?', a '#' or a blank, which no path has; this match is left out", value);
+	while (match->uri.kind == MATCH_PATH_PREFIX && len && value[len - 1] == '/')
+		value[--len] = '\0';
+	if (match->uri.kind == MATCH_PREFIX && strcmp(value, "/") == 0)
+		return;
+	add_text(draft, SHUNT_ON_PATH, flags, "path", match->uri.kind, value);
+}
+
+/* Hosts are compared without their port and in any case, as those of the route are. */
+static void add_authority(struct draft *draft, const struct text_match *authority)
+{
+	const char *colon = authority->value ? strrchr(authority->value, ':') : NULL;
+
+	if (!authority->value)
+		return;
+	if (colon && !strchr(colon, ']'))
+		return leave_out(draft, "authority '%s' has a port, allowed is a host; write the condition port. This match is left out", authority->value);
+	add_text(draft, SHUNT_ON_HOST, SHUNT_C_ANY_CASE, "authority", authority->kind, authority->value);
+}
+
+/* What is known before any request comes: requests that we can read are plain HTTP, and a body is of one port. */
+static void check_connection(struct draft *draft, const struct http_match *match)
+{
+	const struct text_match *scheme = &match->scheme;
+
+	if (match->port && match->port != draft->body->port)
+		draft->never = true;
+	if (!scheme->value || scheme->kind == MATCH_PRESENT)
+		return;
+	if (scheme->kind == MATCH_EXACT ? strcmp(scheme->value, "http") == 0 : strncmp(scheme->value, "http", strlen(scheme->value)) == 0)
+		return;
+	draft->never = true;
+	note(draft->planner, NOTE_WARNING, draft->place, "asks for the scheme '%s', but requests are read in plain http only; this match takes none",
+	     scheme->value);
+}
+
+/* Can the trie say it? Then its id has the length *ret_length; an exact one ends with a 0 byte. */
+static bool is_rule(const struct body *body, const struct body_match *match)
+{
+	const struct shunt_condition *c = match->conditions;
+
+	if (match->condition_count != 1 || c->flags || c->len == 0)
+		return false;
+	if (body->identity == SHUNT_ID_HEADER ? c->subject != SHUNT_ON_HEADER : body->identity != SHUNT_ID_QUERY || c->subject != SHUNT_ON_QUERY)
+		return false;
+	if (strncmp(c->name, body->identity_name, sizeof(c->name)) != 0)
+		return false;
+	return c->how == SHUNT_IS_EQUAL ? c->len < SHUNT_ID_MAX : c->how == SHUNT_BEGINS_WITH && c->len <= SHUNT_ID_MAX;
+}
+
+static void draft_match(struct draft *draft, const struct http_match *match)
+{
 	for (size_t i = 0; i < match->unsupported_count; i++)
-		note(planner, NOTE_ERROR, place,
-		     "the condition %s is not available yet; this match is left out (its users are routed by the other entries)",
-		     match->unsupported[i]);
-	if (match->unsupported_count)
-		return false;
-	if (condition_count(match) != 1) {
-		note(planner, NOTE_ERROR, place, "conditions on %zu headers and query parameters at once, allowed is one, the user's; this match is left out",
-		     condition_count(match));
-		return false;
+		leave_out(draft, "the condition %s is not available; this match is left out (its requests are routed by the others)",
+			  match->unsupported[i]);
+	check_connection(draft, match);
+	if (match->method.value)
+		add_text(draft, SHUNT_ON_METHOD, 0, "method", match->method.kind, match->method.value);
+	add_path(draft, match);
+	add_authority(draft, &match->authority);
+	for (size_t i = 0; i < named_count(match); i++) {
+		struct named named = named_at(match, i);
+
+		add_named(draft, &named);
 	}
-	condition = condition_at(match, 0);
-	return condition_is_on_user(planner, body, &condition, place) && condition_is_prefix(planner, &condition, place);
+	draft->match.is_rule = is_rule(draft->body, &draft->match);
 }
 
-static bool rule_covers(const struct body_rule *rule, const struct body_rule *other)
+/* 1: appended; 0: left out. */
+static int keep_draft(struct body *body, struct draft *draft)
 {
-	return other->length >= rule->length && memcmp(rule->id, other->id, rule->length) == 0;
-}
+	struct body_match *added = draft->r == 0 && !draft->never ? ARRAY_APPEND(body->matches, body->match_count) : NULL;
 
-/* 1: added; 0: an earlier rule has all of its users. */
-static int add_rule(struct planner *planner, struct body *body, const struct body_rule *rule, const struct place *place)
-{
-	struct body_rule *added;
-
-	for (size_t i = 0; i < body->rule_count; i++) {
-		const struct body_rule *earlier = &body->rules[i];
-
-		if (!rule_covers(earlier, rule))
-			continue;
-		if (earlier->entry != rule->entry)
-			note(planner, NOTE_WARNING, place, "unreachable: '%s' lies within '%s' of spec.http[%zu], which comes first; %s",
-			     (const char *)rule->id, (const char *)earlier->id, earlier->entry,
-			     earlier->length == rule->length ? "remove one of them" : "put the longer one first");
-		return 0;
+	if (added) {
+		*added = draft->match;
+		return 1;
 	}
-	added = ARRAY_APPEND(body->rules, body->rule_count);
-	if (!added)
-		return -ENOMEM;
-	*added = *rule;
-	return 1;
+	free(draft->match.conditions);
+	if (draft->r < 0)
+		return draft->r;
+	return draft->never ? 0 : -ENOMEM;
 }
 
-int rules_add(struct planner *planner, struct body *body, size_t entry, uint32_t split)
+int rules_add(struct planner *planner, struct body *body, const struct http_route *route, uint16_t item)
 {
-	const struct http_route *route = &body->vs->http[entry];
+	const struct route_words *words = words_of(body->vs);
 	int added = 0;
 
-	for (size_t m = 0; m < route->match_count; m++) {
-		const struct http_match *match = &route->matches[m];
-		struct place place = place_of_route(body->vs, route->line, "spec.http[%zu].match[%zu]", entry, m);
-		struct body_rule rule = { .entry = entry, .split = split };
-		struct condition condition;
+	for (size_t m = 0; m < route->match_count || (m == 0 && !route->match_count); m++) {
+		struct place place = place_of_route(body->vs, route->line, "%s[%u].%s[%zu]", words->items, item, words->match, m);
+		struct draft draft = { .planner = planner, .body = body, .place = &place, .match = { .body = body, .item = item, .match = m } };
 		int r;
 
-		if (!match_is_rule(planner, body, match, &place))
-			continue;
-		condition = condition_at(match, 0);
-		rule.length = strlen(condition.match->value);
-		memcpy(rule.id, condition.match->value, rule.length);
-		rule.length += condition.match->kind == MATCH_EXACT; /* its terminating 0 */
-		r = add_rule(planner, body, &rule, &place);
+		if (route->match_count)
+			draft_match(&draft, &route->matches[m]);
+		else
+			draft.match.match = SHUNT_NONE;
+		r = keep_draft(body, &draft);
 		if (r < 0)
 			return r;
 		added += r;

@@ -17,15 +17,89 @@
 
 struct string_match {
 	char *exact, *prefix;
+	bool present; /* a regex that takes any value */
 };
+
+/*
+ * The kernel compares bytes and has no regular expressions. Of RE2's, which must match the whole value, it can say those that are a text, a text before
+ * ".*", or ".*" alone. Returns the text, and whether anything may follow; NULL: it is not of this kind (or no memory, then errno is ENOMEM).
+ */
+static char *regex_text(const char *regex, bool *ret_open)
+{
+	_cleanup_free_ char *text = calloc(strlen(regex) + 1, 1);
+	char *end = text;
+
+	*ret_open = false;
+	if (!text)
+		return NULL;
+	errno = 0;
+	regex += *regex == '^';
+	for (const char *c = regex; *c && strcmp(c, "$") != 0; c++) {
+		if (strcmp(c, ".*") == 0 || strcmp(c, ".*$") == 0) {
+			*ret_open = true;
+			break;
+		}
+		if (*c == '\\' && ispunct((unsigned char)c[1]))
+			c++;
+		else if (strchr("\\^$.|?*+()[]{}", *c))
+			return NULL;
+		if (c[1] && strchr("?*+{", c[1])) /* repeated */
+			return NULL;
+		*end++ = *c;
+	}
+	return TAKE_PTR(text);
+}
+
+static void decode_regex(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct string_match *match = target;
+	_cleanup_free_ char *regex = decode_string(d, at);
+	bool open = false;
+	_cleanup_free_ char *text = regex ? regex_text(regex, &open) : NULL;
+
+	if (!text) {
+		if (regex && errno == ENOMEM)
+			d->r = -ENOMEM;
+		else if (regex)
+			decode_unsupported(d, at);
+		return;
+	}
+	if (open && !*text)
+		match->present = true;
+	else if (open)
+		match->prefix = TAKE_PTR(text);
+	else
+		match->exact = TAKE_PTR(text);
+}
 
 static const struct field string_match_fields[] = {
 	{ "exact", FIELD_STRING, AT(struct string_match, exact) },
 	{ "prefix", FIELD_STRING, AT(struct string_match, prefix) },
-	UNSUPPORTED("regex"),
+	{ "regex", FIELD_CUSTOM, .custom = decode_regex },
 };
 
 static const struct schema string_match_schema = { FIELDS(string_match_fields) };
+
+/* Istio's StringMatch. false: there was an error, or a regex that is not supported (said already). */
+static bool decode_string_match(struct decoder *d, const struct cursor *at, enum match_kind *ret_kind, char **ret_value)
+{
+	struct string_match match = {};
+	bool good;
+
+	schema_decode(d, &string_match_schema, at, &match);
+	if (json_object_size(at->value) > 1)
+		decode_error(d, at, "found %zu conditions; allowed: one of exact, prefix, regex", json_object_size(at->value));
+	good = json_object_size(at->value) == 0 || match.exact || match.prefix || match.present;
+	if (good) {
+		*ret_kind = match.exact ? MATCH_EXACT : match.prefix ? MATCH_PREFIX : MATCH_PRESENT;
+		*ret_value = match.exact ? TAKE_PTR(match.exact) : match.prefix ? TAKE_PTR(match.prefix) : strdup("");
+		if (!*ret_value)
+			d->r = -ENOMEM;
+	}
+	free(match.exact);
+	free(match.prefix);
+	return good;
+}
 
 /* RFC 9110 section 5.6.2 */
 static bool is_header_name(const char *name)
@@ -50,35 +124,28 @@ struct conditions {
 	struct name_match **items;
 	size_t *count;
 	bool headers; /* else query parameters */
+	bool without;
 };
 
 /* One member. An empty object asks for presence. */
 static void decode_condition(struct decoder *d, const struct cursor *at, const struct conditions *conditions)
 {
 	struct name_match *match = &(*conditions->items)[*conditions->count];
-	struct string_match condition = {};
 
 	if (conditions->headers && !is_header_name(at->key))
 		return decode_error(d, at, "found \"%s\"; allowed: the name of a header (letters, digits, -)", at->key);
-	schema_decode(d, &string_match_schema, at, &condition);
-	if (json_object_size(at->value) > 1)
-		decode_error(d, at, "found %zu conditions; allowed: one of exact, prefix, regex", json_object_size(at->value));
-	if (json_object_get(at->value, "regex"))
-		goto release;
-
-	match->kind = condition.exact ? MATCH_EXACT : condition.prefix ? MATCH_PREFIX : MATCH_PRESENT;
-	match->value = condition.exact ? TAKE_PTR(condition.exact) : condition.prefix ? TAKE_PTR(condition.prefix) : strdup("");
+	if (!decode_string_match(d, at, &match->kind, &match->value))
+		return;
+	match->without = conditions->without;
 	match->name = conditions->headers ? lower_case(at->key) : strdup(at->key);
-	if (!match->name || !match->value)
+	if (!match->name)
 		d->r = -ENOMEM;
 	(*conditions->count)++;
-release:
-	free(condition.exact);
-	free(condition.prefix);
 }
 
 static void decode_conditions(struct decoder *d, const struct cursor *at, const struct conditions *conditions)
 {
+	struct name_match *items;
 	const char *name;
 	json_t *value;
 
@@ -87,11 +154,13 @@ static void decode_conditions(struct decoder *d, const struct cursor *at, const 
 							       "an object of parameter names, each with one of exact, prefix, regex");
 	if (!json_object_size(at->value))
 		return;
-	*conditions->items = calloc(json_object_size(at->value), sizeof(**conditions->items));
-	if (!*conditions->items) {
+	items = reallocarray(*conditions->items, *conditions->count + json_object_size(at->value), sizeof(*items));
+	if (!items) {
 		d->r = -ENOMEM;
 		return;
 	}
+	memset(items + *conditions->count, 0, json_object_size(at->value) * sizeof(*items));
+	*conditions->items = items;
 	json_object_foreach(at->value, name, value) {
 		struct cursor member = cursor_member(at, name);
 
@@ -102,7 +171,15 @@ static void decode_conditions(struct decoder *d, const struct cursor *at, const 
 static void decode_headers(struct decoder *d, const struct cursor *at, void *target)
 {
 	struct http_match *match = target;
-	const struct conditions headers = { &match->headers, &match->header_count, true };
+	const struct conditions headers = { .items = &match->headers, .count = &match->header_count, .headers = true };
+
+	decode_conditions(d, at, &headers);
+}
+
+static void decode_without_headers(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_match *match = target;
+	const struct conditions headers = { .items = &match->headers, .count = &match->header_count, .headers = true, .without = true };
 
 	decode_conditions(d, at, &headers);
 }
@@ -110,26 +187,45 @@ static void decode_headers(struct decoder *d, const struct cursor *at, void *tar
 static void decode_params(struct decoder *d, const struct cursor *at, void *target)
 {
 	struct http_match *match = target;
-	const struct conditions params = { &match->params, &match->param_count, false };
+	const struct conditions params = { .items = &match->params, .count = &match->param_count };
 
 	decode_conditions(d, at, &params);
 }
 
+static void decode_text_match(struct decoder *d, const struct cursor *at, struct text_match *match)
+{
+	if (json_is_object(at->value) && !json_object_size(at->value))
+		return decode_type_error(d, at, "one of exact, prefix, regex");
+	decode_string_match(d, at, &match->kind, &match->value);
+}
+
+#define TEXT_MATCH(member)                                                                        \
+	static void decode_##member(struct decoder *d, const struct cursor *at, void *target)     \
+	{                                                                                         \
+		decode_text_match(d, at, &((struct http_match *)target)->member);                 \
+	}
+
+TEXT_MATCH(uri)
+TEXT_MATCH(method)
+TEXT_MATCH(authority)
+TEXT_MATCH(scheme)
+
+/* statPrefix names statistics of Envoy and is no condition. */
 static const struct field match_fields[] = {
 	ACCEPTED("name"),
 	{ "headers", FIELD_CUSTOM, .custom = decode_headers },
-	UNSUPPORTED("authority"),
+	{ "authority", FIELD_CUSTOM, .custom = decode_authority },
 	UNSUPPORTED("gateways"),
-	UNSUPPORTED("ignoreUriCase"),
-	UNSUPPORTED("method"),
-	UNSUPPORTED("port"),
+	{ "ignoreUriCase", FIELD_BOOL, AT(struct http_match, ignore_uri_case) },
+	{ "method", FIELD_CUSTOM, .custom = decode_method },
+	{ "port", FIELD_INT, AT(struct http_match, port), .min = 1, .max = UINT16_MAX },
 	{ "queryParams", FIELD_CUSTOM, .custom = decode_params },
-	UNSUPPORTED("scheme"),
+	{ "scheme", FIELD_CUSTOM, .custom = decode_scheme },
 	UNSUPPORTED("sourceLabels"),
 	UNSUPPORTED("sourceNamespace"),
-	UNSUPPORTED("statPrefix"),
-	UNSUPPORTED("uri"),
-	{ "withoutHeaders", FIELD_UNSUPPORTED, .each = true },
+	ACCEPTED("statPrefix"),
+	{ "uri", FIELD_CUSTOM, .custom = decode_uri },
+	{ "withoutHeaders", FIELD_CUSTOM, .custom = decode_without_headers },
 };
 
 static const struct schema match_schema = {
@@ -366,6 +462,10 @@ static void match_release(struct http_match *match)
 {
 	name_matches_free(match->headers, match->header_count);
 	name_matches_free(match->params, match->param_count);
+	free(match->uri.value);
+	free(match->method.value);
+	free(match->authority.value);
+	free(match->scheme.value);
 	strings_free(match->unsupported, match->unsupported_count);
 }
 

@@ -69,21 +69,36 @@ struct endpoint_slice {
 
 /* ---- VirtualService (networking.istio.io) ---- */
 
-enum match_kind { MATCH_EXACT, MATCH_PREFIX, MATCH_PRESENT };
+enum match_kind {
+	MATCH_EXACT,
+	MATCH_PREFIX,
+	MATCH_PRESENT,
+	MATCH_PATH_PREFIX, /* of a path, by whole elements */
+};
 
 /* A condition on what bears a name. */
 struct name_match {
 	char *name; /* of a header: in lower case; of a query parameter: as written */
 	enum match_kind kind;
 	char *value;
+	bool without; /* withoutHeaders: it must not hold */
 };
 
-/* One entry of http[].match: all of its conditions hold. What shunt does not evaluate yet is named in `unsupported`, never ignored silently. */
+/* A condition on what there is one of. */
+struct text_match {
+	enum match_kind kind;
+	char *value; /* NULL: no condition */
+};
+
+/* One entry of http[].match: all of its conditions hold. What shunt does not evaluate is named in `unsupported`, never ignored silently. */
 struct http_match {
-	struct name_match *headers;
+	struct name_match *headers; /* headers and withoutHeaders */
 	size_t header_count;
 	struct name_match *params; /* queryParams */
 	size_t param_count;
+	struct text_match uri, method, authority, scheme;
+	bool ignore_uri_case;
+	uint16_t port; /* of the frontend; 0: any */
 	char **unsupported; /* paths, such as "spec.http[0].match[0].uri" */
 	size_t unsupported_count;
 };
@@ -106,8 +121,10 @@ struct http_route {
 	int line;
 };
 
+/* A VirtualService; or an HTTPRoute, which says the same in other words (its rules are `http`). Both are "routes", and share their names. */
 struct virtual_service {
 	struct object_meta meta;
+	bool gateway_api; /* an HTTPRoute */
 	char **hosts;
 	size_t host_count;
 	char **gateways; /* "namespace/name"; "mesh" where none is written */

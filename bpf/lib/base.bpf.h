@@ -126,6 +126,7 @@ struct choice {
 	__u32 side;
 	__u32 route, split, version, served, pod;
 	__u32 by; /* enum shunt_by */
+	__u16 item, match;
 	__u32 hash;
 	__u32 id_from_client;
 	__u32 refused; /* enum shunt_reason + 1; 0: chosen */
@@ -172,6 +173,16 @@ struct work {
 	struct tcp_options options;
 	struct cookie_headers cookie;
 	struct http_request request;
+	struct {
+		__u32 entry, end; /* the one being tried, and behind the last */
+		__u32 condition;  /* of the entry: how many hold already */
+		__u32 order;      /* the place of the rule that names the user: no entry behind it counts */
+		__u32 known;      /* bits 1 << slot */
+		__u32 wanted;     /* slot that the scan of w->name is for; 0: none */
+		struct {
+			__u32 off, len; /* off 0: the head does not have it */
+		} value[SHUNT_NAMES_PER_ROUTE];
+	} match;
 	struct http_response response;
 	struct shunt_route route; /* of the choice */
 	struct http_name name;

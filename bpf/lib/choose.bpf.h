@@ -2,7 +2,8 @@
 /*
  * The choice: from a request to a pod.
  *
- *     frontend ─▶ route (by Host) ─▶ user id ─▶ rule (longest prefix) or else the route's split ─▶ hash ─▶ version ─▶ ring ─▶ pod
+ *     frontend ─▶ route (by Host) ─▶ user id ─▶ rule (longest prefix), an entry before it, or the route's own ─▶ split
+ *              split ─▶ hash ─▶ version ─▶ ring ─▶ pod
  *
  * Reads tables and nothing else, so that shunt_explain gives the answer that a packet would get.
  */
@@ -10,12 +11,11 @@
 #define SHUNT_CHOOSE_BPF_H
 
 #include "lib/count.bpf.h"
+#include "lib/match.bpf.h"
 #include "lib/packet.bpf.h"
 
 #define POD_PROBES 32 /* slots looked at for another pod */
 #define POD_STEP 1009 /* slots between them; prime, as the ring's size is, so that they differ */
-
-#define BYTES8(x) (0x0101010101010101ull * (x))
 
 /* What was unusual about a choice is noted with it and counted once, when the choice is acted on. */
 static __always_inline void choice_note(struct work *w, enum shunt_reason reason)
@@ -65,15 +65,6 @@ static __always_inline struct shunt_route *route_at(__u32 side, __u32 index)
 	__u32 key = side * SHUNT_ROUTES + index;
 
 	return bpf_map_lookup_elem(&shunt_route, &key);
-}
-
-/* ASCII capitals of eight bytes at once to small letters. */
-static __always_inline __u64 lower8(__u64 word)
-{
-	__u64 low = word & BYTES8(0x7f);
-	__u64 from_a = low + BYTES8(0x80 - 'A'), past_z = low + BYTES8(0x80 - 'Z' - 1);
-
-	return word | ((from_a & ~past_z & ~word & BYTES8(0x80)) >> 2);
 }
 
 /* Copies bytes of a head into an id, zero padded; at most SHUNT_ID_MAX of them. */
@@ -165,24 +156,35 @@ static __always_inline void id_from_client(struct work *w)
 	w->choice.id_from_client = 1;
 }
 
-/* The split that a rule names for w->id, else the route's own. */
-static __always_inline __u32 split_find(struct work *w)
+/* The route's own split, for requests that nothing names. */
+static __always_inline void split_default(struct work *w)
+{
+	w->choice.by = SHUNT_BY_HASH;
+	w->choice.split = w->route.split;
+	w->choice.item = w->route.item;
+	w->choice.match = SHUNT_NONE;
+}
+
+/* The split that a rule names for w->id. Returns its place among the route's matches, SHUNT_NONE when there is no rule. */
+static __always_inline __u32 split_of_rule(struct work *w)
 {
 	struct shunt_rule_key *key = &w->rule_key;
 	struct shunt_rule *rule;
 
-	w->choice.by = SHUNT_BY_HASH;
 	if (!w->route.rules || w->choice.id_from_client)
-		return w->route.split;
+		return SHUNT_NONE;
 	key->prefixlen = 32 + 8 * (w->id.len + 1);
 	key->side = bpf_htons(w->side);
 	key->route = bpf_htons(w->choice.route);
 	__builtin_memcpy(key->id, w->id.b, sizeof(key->id));
 	rule = bpf_map_lookup_elem(&shunt_rule, key);
 	if (!rule)
-		return w->route.split;
+		return SHUNT_NONE;
 	w->choice.by = SHUNT_BY_RULE;
-	return rule->split;
+	w->choice.split = rule->split;
+	w->choice.item = rule->item;
+	w->choice.match = rule->match;
+	return rule->order;
 }
 
 static __always_inline struct shunt_version *version_at(__u32 side, __u32 index)
@@ -276,7 +278,7 @@ static __always_inline int choose_fallback(struct work *w, const struct shunt_ve
 	return 1;
 }
 
-/* From w->route and w->id to w->choice. 1: chosen; 0: w->choice.refused says why not. */
+/* From w->choice.split and w->id to the rest of w->choice. 1: chosen; 0: w->choice.refused says why not. */
 __noinline int choose_pod(struct work *w)
 {
 	struct shunt_version *version;
@@ -286,7 +288,6 @@ __noinline int choose_pod(struct work *w)
 
 	if (!w)
 		return 0;
-	w->choice.split = split_find(w);
 	key = w->side * SHUNT_SPLITS + w->choice.split;
 	split = bpf_map_lookup_elem(&shunt_split, &key);
 	if (!split)
@@ -369,6 +370,7 @@ __noinline int choose_by_client(struct work *w)
 	if (!route_load(w, w->frontend.route))
 		return choice_refuse(w, SHUNT_R_NO_TABLE);
 	id_from_client(w);
+	split_default(w);
 	trial_find(w);
 	return choose_pod(w);
 }
@@ -410,6 +412,7 @@ __noinline int request_scan(struct work *w, const struct http_buf *buf, __u32 at
 __noinline int choose_by_request(struct work *w, const struct http_buf *buf, __u32 at, __u32 len)
 {
 	struct shunt_trial *trial;
+	__u32 order;
 
 	if (!w || !buf)
 		return 0;
@@ -430,6 +433,10 @@ __noinline int choose_by_request(struct work *w, const struct http_buf *buf, __u
 			choice_note(w, SHUNT_R_ID_MISSING);
 		id_from_client(w);
 	}
+	split_default(w);
+	order = split_of_rule(w);
+	if (unlikely(w->route.entries))
+		entry_find(w, buf, at, len, order);
 	trial = trial_find(w);
 	if (unlikely(trial && trial->class) && trial_asks(w, trial, buf, at))
 		w->choice.convert = trial->class;

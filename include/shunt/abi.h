@@ -13,6 +13,8 @@
  *     shunt_frontend {side, address, port} ─▶ kind, first route, routes
  *     shunt_route    [side][i]             ─▶ Host match, identity, default split
  *     shunt_rule     {side, route, prefix} ─▶ split            (LPM trie: the longest prefix of the user id wins)
+ *     shunt_entry    [side][i]             ─▶ split, conditions; those of a route lie together, in the order in which they are tried
+ *     shunt_cond     [side][i]             ─▶ one condition on a request; those of an entry lie together
  *     shunt_split    [side][i]             ─▶ salt, ranges of a 2^32 hash ─▶ version
  *     shunt_version  [side][i]             ─▶ series, rings (IPv4, IPv6), fallback version
  *     shunt_ring     [side][i]             ─▶ Maglev table of pods
@@ -48,6 +50,8 @@
 #define SHUNT_FRONTENDS 1024
 #define SHUNT_ROUTES 256
 #define SHUNT_RULES 4096
+#define SHUNT_ENTRIES 1024
+#define SHUNT_CONDITIONS 4096
 #define SHUNT_SPLITS 512
 #define SHUNT_VERSIONS 256
 #define SHUNT_RINGS 512 /* an IPv4 and an IPv6 ring for each version */
@@ -58,8 +62,12 @@
 
 #define SHUNT_SHARES 8          /* versions in one split */
 #define SHUNT_ROUTES_PER_FRONTEND 16
+#define SHUNT_ENTRIES_PER_ROUTE 64
+#define SHUNT_CONDITIONS_PER_ENTRY 16
+#define SHUNT_NAMES_PER_ROUTE 16 /* headers and parameters that its conditions look at, with the identity's */
 #define SHUNT_NAME_MAX 64       /* identity (header, cookie) name and series names, bytes, NUL-terminated when shorter */
 #define SHUNT_HOST_MAX 128      /* Host pattern, bytes */
+#define SHUNT_VALUE_MAX 128     /* bytes that a condition compares with */
 #define SHUNT_ID_MAX 120        /* user id bytes that rules and hash look at; a longer id is cut and counted (SHUNT_R_ID_CUT) */
 
 #define SHUNT_METHOD_MAX 24     /* of a conversion, bytes */
@@ -96,6 +104,8 @@ struct shunt_used {
 	__u32 rings;
 	__u32 pods;
 	__u32 trials;
+	__u32 entries;
+	__u32 conditions;
 };
 
 /* One word flips the tables; the rest tells a reader whether it understands these maps. Index 0 of shunt_meta. */
@@ -140,15 +150,31 @@ enum shunt_host_match {
 	SHUNT_HOST_SUFFIX = 2, /* host holds ".example.com" for "*.example.com" */
 };
 
+/* The kind of manifest that a route was written in. For people: it says how the places of its entries are called. */
+enum shunt_manifest {
+	SHUNT_VIRTUAL_SERVICE = 0, /* spec.http[item].match[match] */
+	SHUNT_HTTP_ROUTE = 1,      /* spec.rules[item].matches[match] */
+};
+
+#define SHUNT_NONE 0xffffu
+
+/*
+ * A request takes the first of a route's matches that it fulfils, in `order`. Those that look at nothing but the user id are rules in the trie: of all
+ * that name a user the longest comes first, so one look-up finds it. The others are entries, and are tried up to that rule's place.
+ */
 struct shunt_route {
 	__u8 identity;  /* enum shunt_identity */
 	__u8 name_len;
 	__u8 host_match; /* enum shunt_host_match */
 	__u8 host_len;
-	__u16 split;     /* for users that no rule names */
+	__u16 split;     /* for requests that neither rule nor entry takes */
 	__u16 rules;     /* how many; 0 spares the trie look-up */
 	__u16 trial;     /* index within the side; SHUNT_NONE: nobody wants to know about single users */
-	__u16 pad;
+	__u16 entry;     /* index of the first, within the side */
+	__u16 entries;   /* how many, 0..SHUNT_ENTRIES_PER_ROUTE */
+	__u16 item;      /* where `split` was written; SHUNT_NONE: nowhere, the manifest has no such item and the route's first version stands in */
+	__u8 manifest;   /* enum shunt_manifest */
+	__u8 pad[7];
 	char name[SHUNT_NAME_MAX]; /* of the header, cookie or parameter; header names in lower case */
 	char host[SHUNT_HOST_MAX]; /* lower case */
 };
@@ -165,7 +191,53 @@ struct shunt_rule_key {
 };
 
 struct shunt_rule {
-	__u32 split;
+	__u16 split;
+	__u16 order; /* its place among the matches of its route, rules and entries alike */
+	__u16 item, match; /* where it was written; see enum shunt_manifest */
+};
+
+/* A request takes the entry when all of its conditions hold. */
+struct shunt_entry {
+	__u16 split;
+	__u16 order;
+	__u16 item, match;
+	__u16 condition;  /* index of the first, within the side */
+	__u16 conditions; /* how many, 1..SHUNT_CONDITIONS_PER_ENTRY */
+};
+
+/* What a condition looks at. */
+enum shunt_subject {
+	SHUNT_ON_METHOD = 0,
+	SHUNT_ON_PATH = 1,   /* of the target, without query; "/" where a target in absolute form has none (RFC 9110 section 4.2.3) */
+	SHUNT_ON_HOST = 2,   /* without port, of the target in absolute form, else of Host */
+	SHUNT_ON_HEADER = 3, /* value of the first header of the name, without blanks around */
+	SHUNT_ON_QUERY = 4,  /* value of the first NAME=value in the query, as it was sent */
+};
+
+enum shunt_how {
+	SHUNT_IS_THERE = 0,     /* with any value, also an empty one */
+	SHUNT_IS_EQUAL = 1,
+	SHUNT_BEGINS_WITH = 2,
+	SHUNT_BEGINS_PATH = 3,  /* by whole path elements: "/a" takes /a, /a/ and /a/b, not /ab (Gateway API, PathPrefix); the value does not end with '/' */
+};
+
+enum shunt_condition_flags {
+	SHUNT_C_NOT = 1 << 0,      /* holds when the rest does not */
+	SHUNT_C_ANY_CASE = 1 << 1, /* the value is in lower case, and what is compared is made so (ASCII) */
+};
+
+#define SHUNT_SLOT_ID 0 /* of the name that holds the user id; others count from 1 to SHUNT_NAMES_PER_ROUTE - 1 */
+
+struct shunt_condition {
+	__u8 subject; /* enum shunt_subject */
+	__u8 how;     /* enum shunt_how */
+	__u8 flags;   /* enum shunt_condition_flags */
+	__u8 name_len;
+	__u8 len;     /* of the value */
+	__u8 slot;    /* of the name, in SHUNT_ON_HEADER and SHUNT_ON_QUERY: the same for all conditions of the route on it */
+	__u8 pad[2];
+	char name[SHUNT_NAME_MAX]; /* zero padded; of a header in lower case */
+	char value[SHUNT_VALUE_MAX]; /* zero padded */
 };
 
 /* Users whose hash is below `end` (and not below the share before) get `version`. The last end is 2^32, which needs the 64 bits. */
@@ -181,8 +253,6 @@ struct shunt_split {
 	__u32 pad;
 	struct shunt_share share[SHUNT_SHARES];
 };
-
-#define SHUNT_NONE 0xffffu
 
 enum shunt_family {
 	SHUNT_V4 = 0,
@@ -525,6 +595,7 @@ enum shunt_reason {
 enum shunt_by {
 	SHUNT_BY_RULE = 1,     /* a rule named the user's split */
 	SHUNT_BY_HASH = 2,     /* the route's own split */
+	SHUNT_BY_ENTRY = 3,    /* an entry took the request */
 };
 
 /* What the program `shunt_explain` writes in place of the packet it was given: how the live tables decide that packet. */
@@ -539,6 +610,7 @@ struct shunt_answer {
 	__u8 id_from_client; /* 1: no id in the request, the client address stood in */
 	__u32 hash;          /* of the user id under the split's salt; decides the share */
 	__u32 side;
+	__u16 item, match;   /* where what decided was written, see enum shunt_manifest; SHUNT_NONE: nowhere, a stand-in */
 	__u32 id_len;
 	__u8 id[SHUNT_ID_MAX];
 };
@@ -555,11 +627,14 @@ struct shunt_answer {
 
 #define SHUNT_ASSERT(type, size) _Static_assert(sizeof(type) == (size), "ABI: bump SHUNT_SCHEMA")
 SHUNT_ASSERT(struct shunt_addr, 16);
-SHUNT_ASSERT(struct shunt_meta, 64);
+SHUNT_ASSERT(struct shunt_meta, 80);
 SHUNT_ASSERT(struct shunt_frontend_key, 20);
 SHUNT_ASSERT(struct shunt_frontend, 4);
-SHUNT_ASSERT(struct shunt_route, 12 + SHUNT_NAME_MAX + SHUNT_HOST_MAX);
+SHUNT_ASSERT(struct shunt_route, 24 + SHUNT_NAME_MAX + SHUNT_HOST_MAX);
 SHUNT_ASSERT(struct shunt_rule_key, 8 + SHUNT_ID_MAX + 8);
+SHUNT_ASSERT(struct shunt_rule, 8);
+SHUNT_ASSERT(struct shunt_entry, 12);
+SHUNT_ASSERT(struct shunt_condition, 8 + SHUNT_NAME_MAX + SHUNT_VALUE_MAX);
 SHUNT_ASSERT(struct shunt_share, 16);
 SHUNT_ASSERT(struct shunt_split, 24 + 16 * SHUNT_SHARES);
 SHUNT_ASSERT(struct shunt_version, 8);

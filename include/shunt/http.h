@@ -113,6 +113,7 @@ struct http_scan {
 	__u32 host_off, host_len;
 	__u32 start_off, start_len; /* request target */
 	__u32 status;
+	__u32 method_len;
 	__u32 walk;              /* enum http_walk; then `line` is where the pair begins, `pos` and `end` are those of the walk */
 };
 
@@ -121,8 +122,10 @@ struct http_request {
 	__u32 framing;              /* enum http_framing */
 	__u64 length;               /* HTTP_LENGTH: bytes of body */
 	__u32 id_off, id_len;       /* value of the first such header, cookie or parameter, without white space around; id_len 0: absent or empty */
-	__u32 host_off, host_len;   /* of the first Host, without port; [v6] keeps its brackets */
+	__u32 host_off, host_len;   /* whom it is for, without port: of a target in absolute form, else of the first Host; [v6] keeps its brackets */
 	__u32 target_off, target_len;
+	__u32 path_off;             /* the target from its path on: behind the authority of one in absolute form (there may be none) */
+	__u32 method_len;           /* it ends one blank before the target */
 	__u8 head_method;
 	__u8 http10;
 	__u8 close;                 /* Connection: close */
@@ -339,26 +342,30 @@ HTTP_INLINE void http_connection_line(struct http_scan *s, struct http_value *v)
 		s->facts |= HTTP_F_CLOSE;
 }
 
-/* RFC 9110 section 7.2. What follows the last colon is a port when it is up to five digits; in [::1] the bracket stops the search. */
+/* Length of [from, to) without its port: what follows the last colon is one when it is up to five digits; in [::1] the bracket stops the search. */
+HTTP_INLINE __u32 http_host_len(const struct http_buf *buf, __u32 from, __u32 to)
+{
+	__u32 len = to - from;
+
+	for (__u32 i = 1; i <= 6 && i <= len; i++) {
+		__u8 c = http_byte(buf, to - i);
+
+		if (c == ':')
+			return len - i;
+		if (c < '0' || c > '9')
+			break;
+	}
+	return len;
+}
+
+/* RFC 9110 section 7.2. */
 HTTP_INLINE void http_host_line(struct http_scan *s, const struct http_value *v)
 {
-	__u32 len = v->to - v->from;
-
 	if (s->facts & HTTP_F_HOST)
 		return;
 	s->facts |= HTTP_F_HOST;
 	s->host_off = v->from;
-	for (__u32 i = 1; i <= 6 && i <= len; i++) {
-		__u8 c = http_byte(v->buf, v->to - i);
-
-		if (c == ':') {
-			len -= i;
-			break;
-		}
-		if (c < '0' || c > '9')
-			break;
-	}
-	s->host_len = len;
+	s->host_len = http_host_len(v->buf, v->from, v->to);
 }
 
 #define HTTP_STEP_BYTES 64 /* looked at in one turn of a loop */
@@ -569,6 +576,7 @@ HTTP_INLINE int http_request_line(const struct http_buf *buf, struct http_scan *
 		s->facts |= HTTP_F_UNFRAMED;
 	s->start_off = target;
 	s->start_len = target_end - target;
+	s->method_len = method;
 	return 1;
 }
 
@@ -861,6 +869,56 @@ HTTP_INLINE int http_chunk_byte(struct http_chunks *c, __u8 byte)
 	}
 }
 
+/* ---- targets ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* Looks for an authority's end. Its host begins at s->line: user information before an '@' is not of it (RFC 9110 section 4.2.4). */
+HTTP_STEP long http_authority_step(__u32 i, struct http_ctx *c)
+{
+	struct http_scan *s = c->scan;
+	__u32 pos = s->pos;
+
+	(void)i;
+	for (__u32 ahead = 0; ahead < HTTP_STEP_BYTES; ahead += 8) {
+		__u64 w = http_word(c->buf, pos, ahead);
+		__u64 stop = http_equal(w, '/') | http_equal(w, '?') | http_equal(w, '#') | http_equal(w, '@');
+
+		if (!stop)
+			continue;
+		pos += ahead + http_first(stop);
+		if (pos >= s->end)
+			return 1;
+		if (http_byte(c->buf, pos) != '@') {
+			s->end = pos;
+			return 1;
+		}
+		s->line = s->pos = pos + 1;
+		return 0;
+	}
+	s->pos = pos + HTTP_STEP_BYTES;
+	return s->pos >= s->end;
+}
+
+/* RFC 9112 section 3.2.2: of "http://host:port/path" the host replaces the header Host, and the path follows the authority. */
+HTTP_INLINE void http_absolute_form(struct http_ctx *c, struct http_request *r)
+{
+	__u64 first = http_lower_case(http_word(c->buf, r->target_off, 0));
+	struct http_scan *s = c->scan;
+	__u32 scheme = 0;
+
+	if ((first & HTTP_BYTES(7)) == HTTP_WORD('h', 't', 't', 'p', ':', '/', '/', 0))
+		scheme = 7;
+	else if (first == HTTP_WORD('h', 't', 't', 'p', 's', ':', '/', '/'))
+		scheme = 8;
+	if (!scheme || r->target_len < scheme)
+		return;
+	s->line = s->pos = r->target_off + scheme;
+	s->end = r->target_off + r->target_len;
+	http_loop(HTTP_HEAD_MAX, http_authority_step, c);
+	r->host_off = s->line;
+	r->host_len = http_host_len(c->buf, s->line, s->end);
+	r->path_off = s->end;
+}
+
 /* ---- heads ------------------------------------------------------------------------------------------------------------------------------- */
 
 HTTP_INLINE void http_scan_begin(struct http_scan *s, __u32 off, __u32 len, __u32 facts)
@@ -875,6 +933,7 @@ HTTP_INLINE void http_scan_begin(struct http_scan *s, __u32 off, __u32 len, __u3
 	s->host_off = s->host_len = 0;
 	s->start_off = s->start_len = 0;
 	s->status = 0;
+	s->method_len = 0;
 }
 
 /* RFC 9112 section 6.3, without what depends on the method and the status. */
@@ -944,6 +1003,10 @@ HTTP_API int http_scan_request(const struct http_buf *buf, __u32 off, __u32 len,
 	r->host_len = s->host_len;
 	r->target_off = s->start_off;
 	r->target_len = s->start_len;
+	r->path_off = s->start_off;
+	r->method_len = s->method_len;
+	if (http_byte(buf, s->start_off) != '/')
+		http_absolute_form(&c, r);
 	r->head_method = s->facts & HTTP_F_HEAD ? 1 : 0;
 	r->http10 = s->facts & HTTP_F_HTTP10 ? 1 : 0;
 	r->close = s->facts & HTTP_F_CLOSE ? 1 : 0;

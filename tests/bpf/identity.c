@@ -83,8 +83,8 @@ static const struct tables *tables(void)
 		set_route(&routes[i], kind);
 		if (!kinds[kind].ruled)
 			continue;
-		rules[t.rule_count++] = (struct tables_rule){ .route = i, .length = 3, .id = "101", .split = 1 };
-		rules[t.rule_count++] = (struct tables_rule){ .route = i, .length = 5, .id = "1010", .split = 0 }; /* exact */
+		rules[t.rule_count++] = (struct tables_rule){ .route = i, .length = 3, .id = "101", .value.split = 1 };
+		rules[t.rule_count++] = (struct tables_rule){ .route = i, .length = 5, .id = "1010", .value.split = 0 }; /* exact */
 	}
 	for (int i = 0; i < FRONTENDS; i++) {
 		struct dialog d = { .client.ip[10] = i % 2 ? 0 : 0xff, .client.ip[11] = i % 2 ? 0 : 0xff };

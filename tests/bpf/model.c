@@ -281,7 +281,7 @@ static const struct tables *model_tables(void)
 		pods[i] = (struct shunt_pod){ .addr = pod_addr(i % 2, i / 2), .port = htons(pod_port(i / 2)) };
 	for (uint32_t v = 0; v < VERSIONS; v++) {
 		splits[v] = (struct shunt_split){ .shares = 1, .share = { { .end = 1ull << 32, .version = v } } };
-		rules[v] = (struct tables_rule){ .length = 1, .split = v, .id = { '1' + v } };
+		rules[v] = (struct tables_rule){ .length = 1, .value.split = v, .id = { '1' + v } };
 		versions[v] = (struct tables_version){ .value = { .series = v, .fallback = SHUNT_NONE, .ring = { 2 * v, 2 * v + 1 } },
 						       .pods = { TWINS, TWINS } };
 		for (uint32_t family = 0; family < SHUNT_FAMILIES; family++)

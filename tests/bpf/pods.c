@@ -57,7 +57,7 @@ static void set_version(struct tables *t, int version)
 	snprintf(t->series[version].route, sizeof(t->series[version].route), "default/many");
 	snprintf(t->series[version].version, sizeof(t->series[version].version), "v%d", version + 1);
 	t->splits[1 + version] = (struct shunt_split){ .salt = { 7, version }, .shares = 1, .share = { { .end = 1ull << 32, .version = version } } };
-	*rule = (struct tables_rule){ .length = 5, .split = 1 + version };
+	*rule = (struct tables_rule){ .length = 5, .value.split = 1 + version };
 	snprintf((char *)rule->id, sizeof(rule->id), "to-%d", version + 1);
 	t->splits[0].share[version] = (struct shunt_share){ .end = ((version + 1ull) << 32) / VERSIONS, .version = version };
 }

@@ -61,7 +61,7 @@ static void set_split(struct shunt_split *split, uint32_t salt, uint64_t first_e
 
 static void set_rule(struct tables_rule *rule, const char *id, size_t length, uint32_t split)
 {
-	*rule = (struct tables_rule){ .route = 0, .length = length, .split = split };
+	*rule = (struct tables_rule){ .route = 0, .length = length, .value.split = split };
 	memcpy(rule->id, id, length);
 }
 

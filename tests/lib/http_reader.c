@@ -14,7 +14,7 @@ struct reader {
 	int lengths, codings;
 	bool seen_id, seen_host;
 	struct {
-		uint32_t head_len, framing, id_off, id_len, host_off, host_len, target_off, target_len, status;
+		uint32_t head_len, framing, id_off, id_len, host_off, host_len, target_off, target_len, path_off, method_len, status;
 		uint64_t length;
 		bool head, http10, close, upgrade, expect;
 	} out;
@@ -231,9 +231,32 @@ static bool read_request_line(struct reader *r, const char *line, size_t len, co
 	r->unframed |= method == 7 && !memcmp(line, "CONNECT", 7);
 	r->out.target_off = target - base;
 	r->out.target_len = last - target;
+	r->out.path_off = r->out.target_off;
+	r->out.method_len = method;
 	if (r->id->kind == SHUNT_ID_QUERY)
 		read_query(r, target, r->out.target_len, base);
 	return true;
+}
+
+/* A target that begins with a scheme tells the host, whatever the header Host says. */
+static void read_absolute(struct reader *r, const char *base)
+{
+	const char *target = base + r->out.target_off, *end = target + r->out.target_len, *host, *path, *at;
+
+	if (end - target >= 7 && !strncasecmp(target, "http://", 7))
+		host = target + 7;
+	else if (end - target >= 8 && !strncasecmp(target, "https://", 8))
+		host = target + 8;
+	else
+		return;
+	for (path = host; path < end && !strchr("/?#", *path); path++)
+		;
+	for (at = host; at < path; at++)
+		if (*at == '@')
+			host = at + 1;
+	r->seen_host = false;
+	read_host(r, host, path - host, base);
+	r->out.path_off = path - base;
 }
 
 static bool read_status_line(struct reader *r, const char *line, size_t len)
@@ -293,6 +316,8 @@ static int read_head(struct reader *r, const char *base)
 			break;
 		read_field(r, line, len, base);
 	}
+	if (r->id)
+		read_absolute(r, base);
 	r->out.head_len = r->at - head;
 	r->out.framing = framing_of(r);
 	return HTTP_COMPLETE;
@@ -338,6 +363,7 @@ bool http_readings_differ_request(const struct http_buf *buf, uint32_t off, uint
 	       place_differs("user id", got.id_off, got.id_len, r.out.id_off, r.out.id_len, ret_why) ||
 	       place_differs("host", got.host_off, got.host_len, r.out.host_off, r.out.host_len, ret_why) ||
 	       place_differs("target", got.target_off, got.target_len, r.out.target_off, r.out.target_len, ret_why) ||
+	       differs("path", got.path_off, r.out.path_off, ret_why) || differs("method", got.method_len, r.out.method_len, ret_why) ||
 	       differs("HEAD", got.head_method, r.out.head, ret_why) || differs("HTTP/1.0", got.http10, r.out.http10, ret_why) ||
 	       differs("close", got.close, r.out.close, ret_why) || differs("upgrade", got.upgrade, r.out.upgrade, ret_why) ||
 	       differs("expect", got.expect, r.out.expect, ret_why);

@@ -13,6 +13,7 @@
 
 #include "util/addr.h"
 #include "util/cleanup.h"
+#include "view.h"
 #include "world/manifest.h"
 
 struct world *world_of(const char *yaml)
@@ -75,25 +76,51 @@ static void print_split(FILE *out, const struct tables *tables, uint32_t index)
 	fputc('\n', out);
 }
 
+static bool print_rule(FILE *out, const struct tables *tables, uint16_t route, uint16_t order)
+{
+	for (size_t i = 0; i < tables->rule_count; i++) {
+		const struct tables_rule *rule = &tables->rules[i];
+		char text[VIEW_TEXT_MAX];
+
+		if (rule->route != route || rule->value.order != order)
+			continue;
+		fprintf(out, "    %s", view_rule(rule, text));
+		print_split(out, tables, rule->value.split);
+		return true;
+	}
+	return false;
+}
+
+static bool print_entry(FILE *out, const struct tables *tables, const struct shunt_route *route, uint16_t order)
+{
+	for (size_t i = route->entry; i < (size_t)route->entry + route->entries; i++) {
+		const struct shunt_entry *entry = &tables->entries[i];
+		char text[VIEW_TEXT_MAX];
+
+		assert_true(i < tables->entry_count);
+		if (entry->order != order)
+			continue;
+		fprintf(out, "    %s", view_entry(tables, entry, text));
+		print_split(out, tables, entry->split);
+		return true;
+	}
+	return false;
+}
+
 static void print_route(FILE *out, const struct tables *tables, uint16_t index)
 {
 	static const char *const identity[] = { "client", "header:", "cookie:", "query:" };
 	const struct shunt_route *route = &tables->routes[index];
-	size_t rules = 0;
+	size_t rules = 0, entries = 0;
 
 	fprintf(out, "  %s%.*s by %s%.*s\n", route->host_match == SHUNT_HOST_EXACT ? "" : "*", route->host_len, route->host,
 		identity[route->identity], route->name_len, route->name);
-	for (size_t i = 0; i < tables->rule_count; i++) {
-		const struct tables_rule *rule = &tables->rules[i];
-		bool exact = rule->id[rule->length - 1] == '\0';
-
-		if (rule->route != index)
-			continue;
-		fprintf(out, exact ? "    =%.*s" : "    %.*s*", rule->length - exact, (const char *)rule->id);
-		print_split(out, tables, rule->split);
-		rules++;
+	for (uint16_t order = 0; order < tables->rule_count + tables->entry_count + 16; order++) { /* some are left out, as unreachable */
+		rules += print_rule(out, tables, index, order);
+		entries += print_entry(out, tables, route, order);
 	}
 	assert_int_equal(rules, route->rules);
+	assert_int_equal(entries, route->entries);
 	fprintf(out, "    else");
 	print_split(out, tables, route->split);
 }

@@ -74,7 +74,8 @@ static const struct request_case requests[] = {
 	{ "a method that begins with HEAD is not HEAD", "HEADER / HTTP/1.1\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
 	{ "HTTP/1.0 is told", "GET / HTTP/1.0\r\n\r\n", HTTP_NO_BODY, 0, "", "", "0", "/" },
 	{ "HTTP/1.9 is a later 1.1", "GET / HTTP/1.9\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "/" },
-	{ "absolute form", "GET http://a/b?c=d HTTP/1.1\r\n\r\n", HTTP_NO_BODY, 0, "", "", "", "http://a/b?c=d" },
+	{ "absolute form", "GET http://a/b?c=d HTTP/1.1\r\n\r\n", HTTP_NO_BODY, 0, "", "a", "", "http://a/b?c=d" },
+	{ "a user before the host", "GET http://u@v:w@a:1/b@c HTTP/1.1\r\nHost: d\r\n\r\n", HTTP_NO_BODY, 0, "", "a", "", "http://u@v:w@a:1/b@c" },
 	{ "empty lines before the request are skipped", "\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_NO_BODY, 0, "", "a", "", "/" },
 	{ "LF alone before the request", "\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", HTTP_UNKNOWN, 0, "", "a", "", "/" },
 	{ "LF alone ends lines, in doubt", "GET / HTTP/1.1\nHost: a\nuserhash: b\n\n", HTTP_UNKNOWN, 0, "b", "a", "", "/" },
@@ -189,6 +190,45 @@ static void check_request(const struct request_case *c, const struct http_reques
 		fail_msg("%s (at %u): head %u of %u, framing %u, length %llu, id '%.*s', host '%.*s', target '%.*s', flags '%s'", c->sentence, off,
 			 r->head_len, len, r->framing, (unsigned long long)r->length, (int)r->id_len, buf.b + r->id_off, (int)r->host_len,
 			 buf.b + r->host_off, (int)r->target_len, buf.b + r->target_off, flags);
+}
+
+static const struct {
+	const char *sentence, *method, *target, *host, *path;
+} targets[] = {
+	{ "a path", "GET", "/a?b", "h", "/a?b" },
+	{ "the server itself", "OPTIONS", "*", "h", "*" },
+	{ "absolute form: its host replaces Host", "GET", "http://a.b:80/", "a.b", "/" },
+	{ "its scheme in any case", "POST", "HTTPS://[::1]:443/x", "[::1]", "/x" },
+	{ "it may have no path", "GET", "http://a", "a", "" },
+	{ "and a query all the same", "GET", "http://a?b@/c", "a", "?b@/c" },
+	{ "or a fragment", "GET", "http://a#b@/c", "a", "#b@/c" },
+	{ "a user is not of the host", "GET", "http://u@v:w@a:1/b@c", "a", "/b@c" },
+	{ "an authority longer than a step", "GET", "http://0123456789012345678901234567890123456789012345678901234567890123456789/x",
+	  "0123456789012345678901234567890123456789012345678901234567890123456789", "/x" },
+	{ "another scheme names no host", "GET", "ftp://a/b", "h", "ftp://a/b" },
+	{ "a URL in the path is no absolute form", "GET", "/http://a/b", "h", "/http://a/b" },
+	{ "what CONNECT is for", "CONNECT", "a:443", "h", "a:443" },
+};
+
+static void test_targets_of_every_form_say_method_host_and_path(void **state)
+{
+	const struct http_name name = name_of("userhash");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+		for (uint32_t off = 0; off < 70; off++) {
+			struct http_request r;
+			char head[256];
+			int len = snprintf(head, sizeof(head), "%s %s HTTP/1.1\r\nHost: h:1\r\n\r\n", targets[i].method, targets[i].target);
+
+			place(head, len, off, '@');
+			assert_int_equal(http_scan_request(&buf, off, len, &name, &r), HTTP_COMPLETE);
+			if (!text_is(r.target_off - 1 - r.method_len, r.method_len, targets[i].method) || !text_is(r.host_off, r.host_len, targets[i].host) ||
+			    !text_is(r.path_off, r.target_off + r.target_len - r.path_off, targets[i].path))
+				fail_msg("%s (at %u): method of %u, host '%.*s', path '%.*s'", targets[i].sentence, off, r.method_len, (int)r.host_len,
+					 buf.b + r.host_off, (int)(r.target_off + r.target_len - r.path_off), buf.b + r.path_off);
+		}
+	}
 }
 
 static void test_each_request_head_is_read_wherever_it_lies(void **state)
@@ -773,6 +813,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_request_head_is_read_wherever_it_lies),
+		cmocka_unit_test(test_targets_of_every_form_say_method_host_and_path),
 		cmocka_unit_test(test_a_head_with_a_body_behind_it_ends_at_the_blank_line),
 		cmocka_unit_test(test_every_cut_of_a_request_head_is_partial),
 		cmocka_unit_test(test_names_of_every_length_are_found),

@@ -40,7 +40,7 @@ static void commit_tutorial(struct datapath *datapath)
 		{ .identity = SHUNT_ID_CLIENT, .split = 2 },
 		{ .identity = SHUNT_ID_HEADER, .name_len = 8, .split = 3, .name = "userhash" },
 	};
-	struct tables_rule rules[1] = { { .route = 0, .length = 3, .id = "101", .split = 1 } };
+	struct tables_rule rules[1] = { { .route = 0, .length = 3, .id = "101", .value.split = 1 } };
 	struct shunt_split splits[4] = {
 		{ .shares = 1, .share = { { ALL, V1, 0 } } },
 		{ .shares = 1, .share = { { ALL, V2, 0 } } },

@@ -44,7 +44,7 @@ static struct tables *make_tables(size_t n, uint16_t mark)
 		t->routes[i] = (struct shunt_route){ .identity = SHUNT_ID_HEADER, .name_len = 8, .name = "userhash", .split = i, .rules = mark };
 		t->rules[i].route = i;
 		t->rules[i].length = snprintf((char *)t->rules[i].id, sizeof(t->rules[i].id), "%u", mark) + i % 2; /* prefix or exact */
-		t->rules[i].split = mark;
+		t->rules[i].value.split = mark;
 		t->splits[i] = (struct shunt_split){ .salt = { mark, i }, .shares = 1, .share = { { .end = 1ull << 32, .version = i } } };
 		t->versions[i].value = (struct shunt_version){ .series = i, .fallback = SHUNT_NONE, .ring = { i, SHUNT_NONE } };
 		t->versions[i].pods[SHUNT_V4] = i ? 2 : 1; /* pod i and pod 0 */
@@ -68,7 +68,7 @@ static void assert_same(const struct tables *got, const struct tables *want)
 	for (size_t i = 0; i < want->rule_count; i++) {
 		assert_int_equal(got->rules[i].route, want->rules[i].route);
 		assert_int_equal(got->rules[i].length, want->rules[i].length);
-		assert_int_equal(got->rules[i].split, want->rules[i].split);
+		assert_int_equal(got->rules[i].value.split, want->rules[i].value.split);
 		assert_memory_equal(got->rules[i].id, want->rules[i].id, sizeof(want->rules[i].id));
 	}
 	assert_int_equal(got->version_count, want->version_count);
@@ -237,7 +237,7 @@ struct reader {
 static bool equals(const struct tables *got, const struct tables *want)
 {
 	return got->rule_count == want->rule_count && got->frontend_count == want->frontend_count && got->pod_count == want->pod_count &&
-	       !memcmp(got->pods, want->pods, want->pod_count * sizeof(*want->pods)) && got->rules[0].split == want->rules[0].split &&
+	       !memcmp(got->pods, want->pods, want->pod_count * sizeof(*want->pods)) && got->rules[0].value.split == want->rules[0].value.split &&
 	       got->frontends[0].value.routes == want->frontends[0].value.routes;
 }
 

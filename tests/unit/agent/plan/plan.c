@@ -225,11 +225,11 @@ static const struct steering_case frontend_cases[] = {
 #define STEERS(rules) "10.0.0.1:80 request\n  * by header:user\n" rules "    else v1.default\n"
 #define RULE_NOTE(level, path, text) level " test.yaml:12 VirtualService default/r " path ": " text "\n"
 
+#define LEFT_OUT(text) "error test.yaml:12 VirtualService default/r: " text "\n"
 #define IDENTITY_NOTE(text) RULE_NOTE("error", "metadata.annotations[shunt.dev/identity]", text)
 #define SPLIT "hosts: [web], http: [{route: [" TO_WEIGHT("v1", "50") ", " TO_WEIGHT("v2", "50") "]}]"
 #define HALVED(identity) "10.0.0.1:80 request\n  * by " identity "\n    else v2.default 50% v1.default 50%\n"
 #define NAME_64 "x-a-name-of-sixty-four-bytes-so-that-every-byte-of-it-is-in-use-"
-#define WHOLE_COOKIE "looks at the whole header 'cookie', which is not available; a user can be known by one cookie (annotation shunt.dev/identity: cookie:NAME). This match is left out"
 
 static const struct steering_case rule_cases[] = {
 	{ "prefix and exact matches become rules",
@@ -273,43 +273,79 @@ static const struct steering_case rule_cases[] = {
 	  RULE_NOTE(
 		  "warning", "spec.http",
 		  "no entry without match; users that no match names go to 'v1.default' (Istio would answer 404). Add an entry without match") },
-	{ "conditions that are not available leave their match out",
+	{ "a match on more than the user is an entry, in its place among the rules",
 	  WEB V1 V2 VS(
 		  "r",
-		  TWO_ENTRIES("{uri: {prefix: /x}}, {headers: {user: {prefix: a}}, method: {exact: GET}}, {headers: {user: {exact: b}}}",
+		  TWO_ENTRIES("{uri: {prefix: /x}}, {headers: {user: {prefix: a}}, method: {exact: GET}}, {headers: {user: {exact: b}}}", "")),
+	  STEERS("    path=/x* v2.default\n    method=GET and header:user=a* v2.default\n    =b v2.default\n"), NULL },
+	{ "every condition is in the tables",
+	  WEB V1 V2 VS_NOTED(
+		  "r", "shunt.dev/identity: 'header:user'",
+		  TWO_ENTRIES("{uri: {exact: /A}, ignoreUriCase: true, method: {prefix: P}, authority: {prefix: Shop.}, port: 80, scheme: {exact: http}, "
+			      "headers: {B: {}, user: {exact: u}}, withoutHeaders: {c: {prefix: x}, d: {}}, queryParams: {Q: {exact: ''}, r: {prefix: z}}, "
+			      "statPrefix: s, name: n}",
 			      "")),
-	  STEERS("    =b v2.default\n"),
-	  RULE_NOTE(
-		  "error", "spec.http[0].match[0]",
-		  "the condition spec.http[0].match[0].uri is not available yet; this match is left out (its users are routed by the other entries)")
-		  RULE_NOTE(
-			  "error", "spec.http[0].match[1]",
-			  "the condition spec.http[0].match[1].method is not available yet; this match is left out (its users are routed by the other entries)") },
+	  STEERS("    method=P* and path=/a (any case) and host=shop.* and header:b and header:user=u and !header:c=x* and !header:d and query:Q= and "
+		 "query:r=z* v2.default\n"),
+	  NULL },
+	{ "a prefix / takes everything",
+	  WEB V1 V2 VS("r", "hosts: [web], http: [{match: [{uri: {prefix: /a}}], route: [" TO("v2") "]}, {match: [{uri: {prefix: /}}], route: [" TO("v1") "]}]"),
+	  "10.0.0.1:80 request\n  * by client\n    path=/a* v2.default\n    else v1.default\n", NULL },
+	{ "an identity too long for a rule is an entry",
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {exact: " LONG_HOST "x}}}, {headers: {user: {exact: " LONG_HOST "}}}", "")),
+	  STEERS("    header:user=" LONG_HOST "x v2.default\n    =" LONG_HOST " v2.default\n"), NULL },
+	{ "regular expressions that are texts are read, others are named",
+	  WEB V1 V2 VS_NOTED(
+		  "r", "shunt.dev/identity: 'header:user'",
+		  TWO_ENTRIES("{headers: {user: {regex: '^a\\.b$'}}}, {headers: {user: {regex: 'c.*'}}}, {uri: {regex: '/x/.*'}}, {headers: {d: {regex: '.*'}}}, "
+			      "{headers: {user: {regex: 'a|b'}}}, {uri: {regex: '/x+'}}, {uri: {regex: '/[0-9]'}}, {uri: {regex: '/x\\d'}}, "
+			      "{uri: {regex: '/x\\.*'}}, {uri: {regex: '/x.'}}",
+			      "")),
+	  STEERS("    =a.b v2.default\n    c* v2.default\n    path=/x/* v2.default\n    header:d v2.default\n"),
+#define NO_REGEX(match, path)                                                                                         \
+	RULE_NOTE("error", "spec.http[0].match[" match "]",                                                           \
+		  "the condition spec.http[0].match[" match "]." path ".regex is not available; this match is left out " \
+		  "(its requests are routed by the others)")
+	  NO_REGEX("4", "headers.user") NO_REGEX("5", "uri") NO_REGEX("6", "uri") NO_REGEX("7", "uri") NO_REGEX("8", "uri") NO_REGEX("9", "uri") },
 	{ "an entry whose matches are all left out has no split",
-	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'header:user'", TWO_ENTRIES("{uri: {prefix: /x}}", "")), STEERS(""),
-	  RULE_NOTE(
-		  "error", "spec.http[0].match[0]",
-		  "the condition spec.http[0].match[0].uri is not available yet; this match is left out (its users are routed by the other entries)") },
-	{ "asking for presence, two headers at once and an empty prefix are refused",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'header:user'", TWO_ENTRIES("{sourceNamespace: x}", "")), STEERS(""),
+	  RULE_NOTE("error", "spec.http[0].match[0]",
+		    "the condition spec.http[0].match[0].sourceNamespace is not available; this match is left out (its requests are routed by the others)") },
+	{ "matches for other ports and schemes take nothing",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'header:user'", TWO_ENTRIES("{port: 8080}, {scheme: {exact: https}}", "")), STEERS(""),
+	  RULE_NOTE("warning", "spec.http[0].match[1]", "asks for the scheme 'https', but requests are read in plain http only; this match takes none") },
+	{ "what no path and no host is, is said",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'header:user'", TWO_ENTRIES("{uri: {prefix: '/a?b'}}, {authority: {exact: 'a:80'}}, {authority: {exact: '[::1]'}}", "")),
+	  STEERS("    host=[::1] v2.default\n"),
+	  RULE_NOTE("error", "spec.http[0].match[0]", "the path '/a?b' has a '?', a '#' or a blank, which no path has; this match is left out")
+		  RULE_NOTE("error", "spec.http[0].match[1]",
+			    "authority 'a:80' has a port, allowed is a host; write the condition port. This match is left out") },
+	{ "more than an entry takes leaves the route out",
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {a: {}, b: {}, c: {}, d: {}, e: {}, f: {}, g: {}, h: {}, i: {}, j: {}, k: {}, l: {}, m: {}, n: {}, o: {}, p: {}, q: {}}}", "")),
+	  "",
+	  RULE_NOTE("warning", "spec.http",
+		    "matches look at the header 'a' and the header 'q'; a user is known by one. 'a' is taken; choose with the annotation shunt.dev/identity: header:NAME")
+		  RULE_NOTE("error", "spec.http[0].match[0]", "has more than 16 conditions")
+			  LEFT_OUT("the route is left out (its traffic passes untouched)") },
+	{ "so does a value that is too long",
+	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: client", TWO_ENTRIES("{uri: {exact: /" LONG_HOST "123456789}}", "")), "",
+	  RULE_NOTE("error", "spec.http[0].match[0]", "the value for the path '' has 129 bytes, allowed are 128")
+		  LEFT_OUT("the route is left out (its traffic passes untouched)") },
+	{ "presence, two headers at once and an empty prefix",
 	  WEB V1 V2 VS_NOTED(
 		  "r", "shunt.dev/identity: 'header:user'",
 		  TWO_ENTRIES("{headers: {user: {}}}, {headers: {user: {prefix: a}, other: {exact: b}}}, {headers: {user: {prefix: ''}}}",
 			      "")),
-	  STEERS(""),
-	  RULE_NOTE("error", "spec.http[0].match[0]",
-		    "asks only whether the header 'user' is there; allowed are prefix and exact. This match is left out")
-		  RULE_NOTE("error", "spec.http[0].match[1]",
-			    "conditions on 2 headers and query parameters at once, allowed is one, the user's; this match is left out")
-			  RULE_NOTE("error", "spec.http[0].match[2]",
-				    "the value of the header 'user' has 0 bytes, allowed are 1 to 120; this match is left out") },
-	{ "matches on two headers: the first is the identity",
-	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {prefix: a}}}, {headers: {group: {exact: b}}}", "")),
-	  STEERS("    a* v2.default\n"),
+	  STEERS("    header:user v2.default\n    header:user=a* and header:other=b v2.default\n    header:user v2.default\n"), NULL },
+	{ "matches on two headers: the first with a prefix is the identity",
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {group: {exact: b}}}, {headers: {user: {prefix: a}}}", "")),
+	  STEERS("    header:group=b v2.default\n    a* v2.default\n"),
 	  RULE_NOTE(
-		  "error", "spec.http",
-		  "matches on the header 'user' and the header 'group'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: header:NAME")
-		  RULE_NOTE("error", "spec.http[0].match[1]",
-			    "looks at the header 'group', but users are known by the header user; this match is left out") },
+		  "warning", "spec.http",
+		  "matches look at the header 'user' and the header 'group'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: header:NAME") },
+	{ "what must not be there is nobody's identity",
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{withoutHeaders: {debug: {}}, headers: {user: {prefix: a}}}", "")),
+	  STEERS("    header:user=a* and !header:debug v2.default\n"), NULL },
 	{ "a cookie's name keeps its case",
 	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'cookie:__Host-Uid'", SPLIT), HALVED("cookie:__Host-Uid"), NULL },
 	{ "a parameter's name keeps its case and its escapes",
@@ -334,34 +370,19 @@ static const struct steering_case rule_cases[] = {
 	  "10.0.0.1:80 request\n  * by query:uid\n    =a v2.default\n    else v1.default\n", NULL },
 	{ "parameters' names differ by case, and from headers",
 	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'query:uid'", TWO_ENTRIES("{queryParams: {Uid: {prefix: a}}}, {headers: {uid: {prefix: b}}}", "")),
-	  "10.0.0.1:80 request\n  * by query:uid\n    else v1.default\n",
-	  RULE_NOTE("error", "spec.http[0].match[0]",
-		    "looks at the query parameter 'Uid', but users are known by the query parameter uid; this match is left out")
-		  RULE_NOTE("error", "spec.http[0].match[1]",
-			    "looks at the header 'uid', but users are known by the query parameter uid; this match is left out") },
+	  "10.0.0.1:80 request\n  * by query:uid\n    query:Uid=a* v2.default\n    header:uid=b* v2.default\n    else v1.default\n", NULL },
 	{ "a header and a parameter: the first is the identity",
-	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {prefix: a}}}, {queryParams: {user: {exact: b}}}, {headers: {user: {exact: c}}, queryParams: {d: {exact: e}}}", "")),
-	  STEERS("    a* v2.default\n"),
-	  RULE_NOTE("error", "spec.http",
-		    "matches on the header 'user' and the query parameter 'user'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: query:NAME")
-		  RULE_NOTE("error", "spec.http",
-			    "matches on the header 'user' and the query parameter 'd'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: query:NAME")
-			  RULE_NOTE("error", "spec.http[0].match[1]",
-				    "looks at the query parameter 'user', but users are known by the header user; this match is left out")
-				  RULE_NOTE("error", "spec.http[0].match[2]",
-					    "conditions on 2 headers and query parameters at once, allowed is one, the user's; this match is left out") },
-	{ "the whole Cookie header is nobody's identity",
+	  WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {user: {prefix: a}}}, {queryParams: {user: {exact: b}}}", "")),
+	  STEERS("    a* v2.default\n    query:user=b v2.default\n"),
+	  RULE_NOTE(
+		  "warning", "spec.http",
+		  "matches look at the header 'user' and the query parameter 'user'; a user is known by one. 'user' is taken; choose with the annotation shunt.dev/identity: query:NAME") },
+	{ "the whole Cookie header is nobody's identity, but may be matched",
 	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: 'cookie:user'",
-			     TWO_ENTRIES("{headers: {cookie: {exact: user=a}}}, {headers: {Cookie: {regex: '.*user=b.*'}}}, {headers: {user: {exact: c}}}", "")),
-	  "10.0.0.1:80 request\n  * by cookie:user\n    else v1.default\n",
-	  RULE_NOTE("error", "spec.http[0].match[0]", WHOLE_COOKIE)
-		  RULE_NOTE(
-			  "error", "spec.http[0].match[1]",
-			  "the condition spec.http[0].match[1].headers.Cookie.regex is not available yet; this match is left out (its users are routed by the other entries)")
-			  RULE_NOTE("error", "spec.http[0].match[2]",
-				    "looks at the header 'user', but users are known by the cookie user; this match is left out") },
+			     TWO_ENTRIES("{headers: {cookie: {exact: user=a}}}, {headers: {user: {exact: c}}}", "")),
+	  "10.0.0.1:80 request\n  * by cookie:user\n    header:cookie=user=a v2.default\n    header:user=c v2.default\n    else v1.default\n", NULL },
 	{ "also without the annotation", WEB V1 V2 VS("r", TWO_ENTRIES("{headers: {cookie: {prefix: user=a}}}", "")),
-	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n", RULE_NOTE("error", "spec.http[0].match[0]", WHOLE_COOKIE) },
+	  "10.0.0.1:80 request\n  * by client\n    header:cookie=user=a* v2.default\n    else v1.default\n", NULL },
 	{ "an identity of no known form is said",
 	  WEB V1 V2 VS_NOTED("r", "shunt.dev/identity: userhash", "hosts: [web], http: [{route: [" TO("v1") "]}]"),
 	  "10.0.0.1:80 request\n  * by client\n    else v1.default\n",
@@ -586,7 +607,7 @@ static void a_promotion_keeps_the_winners_users_on_their_pods(void **state)
 	_cleanup_tables_ struct tables *before = plan_of(world, NULL, 0), *after = plan_of(world, &promotion, 1);
 
 	(void)state;
-	assert_memory_equal(before->splits[before->rules[0].split].salt, after->splits[after->routes[0].split].salt, 16);
+	assert_memory_equal(before->splits[before->rules[0].value.split].salt, after->splits[after->routes[0].split].salt, 16);
 	assert_true(after->splits[0].salt[0] != after->splits[0].salt[1]);
 }
 

@@ -331,6 +331,11 @@ static const struct {
 	{ VS "  hosts: [a, '']\n  http:\n  - route: [{destination: {host: a}}]\n", 5, "spec.hosts[1]", "found an empty text", "" },
 	{ VS "  hosts: [example.com]\n", 4, "spec", "found no routes", "http, tcp, tls" },
 	{ VS ROUTE "  gateway: x\n", 8, "spec.gateway", "unknown field", "did you mean \"gateways\"?" },
+	{ VS "  hosts: [a]\n  http:\n  - match: [{uri: {}}]\n    route: [{destination: {host: a}}]\n", 7, "spec.http[0].match[0].uri", "object", "one of exact, prefix, regex" },
+	{ VS "  hosts: [a]\n  http:\n  - match: [{uri: {exact: /a, prefix: /b}}]\n    route: [{destination: {host: a}}]\n", 7, "spec.http[0].match[0].uri", "2 conditions", "one of" },
+	{ VS "  hosts: [a]\n  http:\n  - match: [{method: GET}]\n    route: [{destination: {host: a}}]\n", 7, "spec.http[0].match[0].method", "\"GET\"", "an object" },
+	{ VS "  hosts: [a]\n  http:\n  - match: [{port: 0}]\n    route: [{destination: {host: a}}]\n", 7, "spec.http[0].match[0].port", "0", "1 to 65535" },
+	{ VS "  hosts: [a]\n  http:\n  - match: [{withoutHeaders: {'a b': {}}}]\n    route: [{destination: {host: a}}]\n", 7, "spec.http[0].match[0].withoutHeaders[a b]", "a b", "name of a header" },
 	{ VS "  hosts: [a]\n  http:\n  - redirect: {uri: /}\n", 7, "spec.http[0].route", "missing", "required" },
 	{ VS "  hosts: [a]\n  http:\n  - route: []\n", 7, "spec.http[0].route", "found an empty list", "at least one" },
 	{ VS "  hosts: [a]\n  http:\n  - route:\n    - weight: 5\n", 8, "spec.http[0].route[0].destination", "missing", "" },
@@ -589,8 +594,8 @@ static void assert_strings(char *const *items, size_t count, const char *const *
 
 static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 {
-	static const char *const want_match[] = { "spec.http[0].match[0].headers.b.regex", "spec.http[0].match[0].method",
-						  "spec.http[0].match[0].queryParams.r.regex", "spec.http[0].match[0].uri", NULL };
+	static const char *const want_match[] = { "spec.http[0].match[0].headers.b.regex", "spec.http[0].match[0].gateways",
+						  "spec.http[0].match[0].queryParams.r.regex", "spec.http[0].match[0].sourceLabels", NULL };
 	static const char *const want_route[] = {
 		"spec.http[0].route[0].headers.request.set.Host", "spec.http[0].route[0].headers.request.add.X",
 		"spec.http[0].route[0].headers.response.set.x-y",  "spec.http[0].route[0].headers.response.remove",
@@ -603,7 +608,9 @@ static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 	static const char *const want_spec[] = { "spec.tls", "spec.exportTo", NULL };
 	_cleanup_decoded_ struct decoded d = decode(
 		VS "  hosts: [a]\n  exportTo: ['.']\n  tls: [{}]\n  tcp: [{match: [{port: 5}], route: [{destination: {host: t, port: {number: 5432}}}]}]\n  http:\n"
-		   "  - match:\n    - {uri: {prefix: /v1}, method: {exact: GET}, queryParams: {Q: {exact: x}, r: {regex: y}, s: {prefix: ''}}, headers: {A: {exact: x}, b: {regex: y}, c: {}}}\n"
+		   "  - match:\n    - {uri: {prefix: /v1}, method: {exact: GET}, queryParams: {Q: {exact: x}, r: {regex: 'y|z'}, s: {prefix: ''}}, headers: {A: {exact: x}, b: {regex: 'y|z'}, c: {}},\n"
+		   "       withoutHeaders: {D: {regex: 'e\\.f.*'}}, authority: {exact: a.b}, scheme: {prefix: http}, ignoreUriCase: true, port: 80, gateways: [g], sourceLabels: {a: b}, "
+		   "statPrefix: p}\n"
 		   "    timeout: 5s\n    retries: {attempts: 3}\n    mirror: {host: m}\n    fault: {}\n    rewrite: {uri: /}\n    headers: {request: {remove: [z]}}\n"
 		   "    route:\n    - destination: {host: h, subset: v2, port: {number: 8080}}\n"
 		   "      headers: {request: {set: {Host: h}, add: {X: y}}, response: {set: {Version: v9, x-y: z}, remove: [w]}}\n");
@@ -619,12 +626,25 @@ static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 	assert_strings(vs->unsupported, vs->unsupported_count, want_spec);
 
 	/* and the rest is there */
-	assert_int_equal(match->header_count, 2);
+	assert_int_equal(match->header_count, 3);
 	assert_string_equal(match->headers[0].name, "a");
 	assert_int_equal(match->headers[0].kind, MATCH_EXACT);
 	assert_string_equal(match->headers[1].name, "c");
 	assert_int_equal(match->headers[1].kind, MATCH_PRESENT);
 	assert_string_equal(match->headers[1].value, "");
+	assert_false(match->headers[1].without);
+	assert_string_equal(match->headers[2].name, "d");
+	assert_int_equal(match->headers[2].kind, MATCH_PREFIX); /* of a regex that says no more */
+	assert_string_equal(match->headers[2].value, "e.f");
+	assert_true(match->headers[2].without);
+	assert_int_equal(match->uri.kind, MATCH_PREFIX);
+	assert_string_equal(match->uri.value, "/v1");
+	assert_true(match->ignore_uri_case);
+	assert_int_equal(match->method.kind, MATCH_EXACT);
+	assert_string_equal(match->method.value, "GET");
+	assert_string_equal(match->authority.value, "a.b");
+	assert_string_equal(match->scheme.value, "http");
+	assert_int_equal(match->port, 80);
 	assert_int_equal(match->param_count, 2);
 	assert_string_equal(match->params[0].name, "Q");
 	assert_int_equal(match->params[0].kind, MATCH_EXACT);
