@@ -92,6 +92,14 @@ static void ask_rollback(struct assessment *a, const struct experiment *e, size_
 	a->rollback_reason = text_printf("%s of candidate %s is %g, outside its limits", objective->metric, e->versions[version].name, reading->value);
 }
 
+/* Under criteria.strength one bad reading is no reason to roll back while it may be chance; of what has no evidence there is only the reading. */
+static bool is_sure(const struct assessment *a, size_t version, size_t objective)
+{
+	enum claim claim = a->verdict->objectives[version * a->objective_count + objective].claim;
+
+	return !a->verdict->strength.given || claim == CLAIM_FAILS || claim == CLAIM_UNKNOWN;
+}
+
 static void assess_objective(struct assessment *a, const struct experiment *e, const struct readings *readings, size_t index, struct messages *messages)
 {
 	const struct objective *objective = &e->objectives[index];
@@ -105,7 +113,7 @@ static void assess_objective(struct assessment *a, const struct experiment *e, c
 			a->feasible[v] = false;
 		if (verdict == OBJECTIVE_MISSING)
 			add_message(messages, MESSAGE_WARNING, "Value for %s metric and %s version is None.", objective->metric, e->versions[v].name);
-		if (verdict == OBJECTIVE_VIOLATED && v > 0 && objective->rollback_on_failure)
+		if (verdict == OBJECTIVE_VIOLATED && v > 0 && objective->rollback_on_failure && is_sure(a, v, index))
 			ask_rollback(a, e, v, objective, reading);
 	}
 }
@@ -226,6 +234,20 @@ static void find_winner(struct assessment *a, const struct experiment *e, const 
 	a->winner_message = join_messages(&messages);
 }
 
+/* The verdict takes the place of the comparison. */
+static void rule_by_verdict(struct assessment *a)
+{
+	const struct verdict *verdict = a->verdict;
+
+	if (!verdict->strength.given)
+		return;
+	a->winner_found = verdict->kind == VERDICT_WINNER;
+	a->winner = a->recommended = a->winner_found ? verdict->winner : 0;
+	a->final = verdict->final;
+	free(a->winner_message);
+	a->winner_message = text_printf("Error: ; Warning: ; Info: %s: %s", verdict_name(verdict->kind), verdict->why);
+}
+
 /* ---- weights ---- */
 
 static void mix_weights(struct assessment *a)
@@ -317,9 +339,13 @@ int assess(const struct experiment *experiment, const struct readings *readings,
 	a->best = calloc(a->version_count, sizeof(*a->best));
 	if (!a->objectives || !a->feasible || !a->best)
 		return -ENOMEM;
+	r = verdict_new(experiment, readings, &a->verdict);
+	if (r < 0)
+		return r;
 	a->metrics_message = metrics_message(readings);
 	assess_versions(a, experiment, readings);
 	find_winner(a, experiment, readings);
+	rule_by_verdict(a);
 	r = assess_weights(a, experiment, current_weights);
 	if (r < 0)
 		return r;
@@ -338,6 +364,7 @@ void assessment_free(struct assessment **assessment)
 	free(a->objectives);
 	free(a->feasible);
 	free(a->best);
+	verdict_free(&a->verdict);
 	free(a->rollback_reason);
 	free(a->mix);
 	free(a->weights);

@@ -8,10 +8,14 @@
  * in its words, with these differences: weights go by version name and not by position (T6), a metric's two spellings are one (T7), an objective that
  * lacks its reading is told from one that fails, only a candidate's failure asks for a rollback (T4), and weights are rounded by the largest
  * remainder instead of by chance.
+ *
+ * Beside that stands the verdict of the evidence (verdict.h). Under criteria.strength it is the rule: winner, recommendation and rollback are its own, and it may
+ * end the experiment. Objectives, feasible and best versions, and so the weights, stay Iter8's comparison of the readings.
  */
 #ifndef SHUNT_ASSESS_H
 #define SHUNT_ASSESS_H
 
+#include "experiment/verdict.h"
 #include "reading/reading.h"
 #include "world/world.h"
 
@@ -29,7 +33,9 @@ struct assessment {
 	bool winner_found;
 	size_t winner;
 	size_t recommended;                 /* the winner, else the baseline */
-	bool rollback;                      /* a candidate violates an objective with rollback_on_failure */
+	struct verdict *verdict;
+	bool final;                         /* the verdict is the rule and more iterations would not change it */
+	bool rollback;                      /* a candidate violates an objective with rollback_on_failure; under the rule: surely */
 	char *rollback_reason;              /* a sentence; NULL when not */
 	double *mix;                        /* [version] per cent, before caps; NULL: weights do not apply (Conformance) */
 	int *weights;                       /* [version] per cent, sum 100; NULL like mix */

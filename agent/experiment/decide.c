@@ -67,6 +67,17 @@ __attribute__((format(printf, 4, 5))) static void fail(const struct decide_input
 	decide_fail(state, in->now, reason, message ?: "out of memory");
 }
 
+/* The verdict that was the rule, where it is no winner. */
+static void note_verdict(const struct decide_input *in, struct state *state)
+{
+	const char *verdict = json_string_value(json_object_get(state->evidence, "verdict")), *why = json_string_value(json_object_get(state->evidence, "why"));
+	enum condition_type type = verdict && strcmp(verdict, verdict_name(VERDICT_NO_FEASIBLE_VERSION)) == 0 ? CONDITION_NO_FEASIBLE_VERSION :
+														CONDITION_INCONCLUSIVE;
+	_cleanup_free_ char *message = text_printf("%s; the baseline %s is recommended because there is no winner", why ?: "", state->recommended);
+
+	state_set_condition(state, type, true, verdict ?: condition_name(type), message ?: "", in->now);
+}
+
 /* The recommendation of an experiment without a winner is the baseline, as in Iter8; it should not pass for a result. */
 static void note_no_winner(const struct decide_input *in, struct state *state)
 {
@@ -75,6 +86,10 @@ static void note_no_winner(const struct decide_input *in, struct state *state)
 
 	if (state->winner_found || state->rolled_back)
 		return;
+	if (in->experiment->strength.given && state->evidence) {
+		note_verdict(in, state);
+		return;
+	}
 	message = text_printf("%s; the baseline %s is recommended because there is no winner",
 			      state->any_feasible ? "no version has won" : "no version satisfies all objectives", state->recommended);
 	state_set_condition(state, type, true, condition_name(type), message ?: "", in->now);
@@ -315,8 +330,6 @@ static bool step_initializing(const struct decide_input *in, struct state *state
 	if (!check_metrics(in, state) || !check_versions(in, state))
 		return true;
 	text_replace(&state->recommended, "%s", in->experiment->versions[0].name);
-	if (in->experiment->strength)
-		state_event(state, "Strength", "criteria.strength is not evaluated by this version of shunt; the last reading decides, as in Iter8");
 	state->stage = STAGE_RUNNING;
 	state_event(state, "StageAdvanced", "Advanced to Running");
 	return true;
@@ -344,17 +357,17 @@ static bool wait_until(const struct decide_input *in, int64_t until, struct deci
 static bool step_running(const struct decide_input *in, struct state *state, struct decision *decision)
 {
 	const struct experiment *e = in->experiment;
-	bool last = state->rolled_back || state->completed_iterations >= (int64_t)e->iterations_per_loop * e->max_loops;
+	bool early = state->rolled_back || state->final, last = early || state->completed_iterations >= (int64_t)e->iterations_per_loop * e->max_loops;
 
 	if (!check_versions(in, state))
 		return true;
 	if (run_loop_tasks(in, state, decision))
 		return false;
-	if (!state->rolled_back && !state->promotion.made && split_wanted(e, state, in->now)) { /* at first, and for the weights of an iteration */
+	if (!early && !state->promotion.made && split_wanted(e, state, in->now)) { /* at first, and for the weights of an iteration */
 		*decision = (struct decision){ .kind = DECIDE_STEER };
 		return false;
 	}
-	if (!state->rolled_back && state->last_update && wait_until(in, state->last_update + in->interval_ms, decision))
+	if (!early && state->last_update && wait_until(in, state->last_update + in->interval_ms, decision))
 		return false;
 	if (!last) {
 		if (!state->start_time)
@@ -427,6 +440,7 @@ void decide_assessed(const struct decide_input *in, struct state *state, const s
 		feasible |= assessment->feasible[v];
 	state->any_feasible = feasible;
 	state->winner_found = assessment->winner_found;
+	state->final = assessment->final;
 	text_replace(&state->recommended, "%s", e->versions[assessment->recommended].name);
 	state->completed_iterations++;
 	if (assessment->weights)
@@ -434,6 +448,8 @@ void decide_assessed(const struct decide_input *in, struct state *state, const s
 	state_event(state, "IterationUpdate", "Completed Iteration %d", state->completed_iterations);
 	if (state->completed_iterations % e->iterations_per_loop == 0)
 		state_event(state, "IterationUpdate", "Completed Loop %d", state->completed_iterations / e->iterations_per_loop);
+	if (assessment->final)
+		state_event(state, "Verdict", "%s: %s", verdict_name(assessment->verdict->kind), assessment->verdict->why);
 }
 
 void decide_promoted(const struct decide_input *in, struct state *state, int result)

@@ -11,6 +11,7 @@
 #include "util/cleanup.h"
 #include "util/decimal.h"
 #include "util/text.h"
+#include "world/quantity.h"
 
 /* ---- the document ---- */
 
@@ -131,16 +132,45 @@ static const char *text_of(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
+/* The status keeps numbers as quantities; whoever reads the document wants numbers. What is absent (an end that is infinite) is null. */
+static void quantities_to_numbers(json_t *object)
+{
+	static const char *const keys[] = { "confidence", "splitPValue", "value", "low", "high" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const char *text = text_of(object, keys[i]);
+		double value;
+
+		if (text && quantity_parse(text, &value) == 0)
+			json_object_set_new(object, keys[i], json_real(value));
+	}
+}
+
+static json_t *evidence_json(const json_t *status)
+{
+	json_t *evidence = json_deep_copy(json_object_get(json_object_get(status, "shunt"), "evidence")), *item;
+	size_t i;
+
+	if (!evidence)
+		return json_null();
+	quantities_to_numbers(evidence);
+	json_array_foreach(json_object_get(evidence, "differences"), i, item)
+		quantities_to_numbers(item);
+	json_array_foreach(json_object_get(evidence, "objectives"), i, item)
+		quantities_to_numbers(item);
+	return evidence;
+}
+
 json_t *describe(const struct experiment *e, const json_t *status)
 {
 	json_t *missing = json_object_get(json_object_get(status, "shunt"), "missing");
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:I, s:s?, s:o, s:s?, s:s?, s:o, s:o, s:o, s:O?}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:I, s:s?, s:o, s:s?, s:s?, s:o, s:o, s:o, s:O?, s:o}",
 			 "name", e->meta.name, "namespace", e->meta.ns, "target", e->target, "testing_pattern", testing_pattern_name(e->testing),
 			 "deployment_pattern", deployment_pattern_name(e->deployment), "stage", text_of(status, "stage"), "completed_iterations",
 			 json_integer_value(json_object_get(status, "completedIterations")), "message", text_of(status, "message"), "versions", versions_json(e),
 			 "winner", text_of(analysis_data(status, "winnerAssessment"), "winner"), "recommended", text_of(status, "versionRecommendedForPromotion"),
-			 "rewards", rewards_json(e, status), "objectives", objectives_json(e, status), "metrics", metrics_json(e, status), "missing", missing);
+			 "rewards", rewards_json(e, status), "objectives", objectives_json(e, status), "metrics", metrics_json(e, status), "missing", missing, "evidence", evidence_json(status));
 }
 
 /* ---- tables, as olekukonko/tablewriter draws them with row lines ---- */
@@ -432,12 +462,113 @@ static void print_missing(FILE *out, const json_t *d)
 		fprintf(out, "%s: %s (since %s)\n", what, text_of(why, "problem"), text_of(why, "since"));
 }
 
+/* ---- the evidence ---- */
+
+static char *number_text(const json_t *item, const char *key)
+{
+	const json_t *value = json_object_get(item, key);
+
+	return json_is_number(value) ? text_printf("%.4g", json_number_value(value)) : strdup("?");
+}
+
+static char *interval_text(const json_t *item)
+{
+	_cleanup_free_ char *low = number_text(item, "low"), *high = number_text(item, "high");
+
+	return text_printf("%s to %s", low, high);
+}
+
+static char *difference_result(const json_t *item)
+{
+	if (text_of(item, "better"))
+		return text_printf("%s is better", text_of(item, "better"));
+	return strdup(json_object_get(item, "value") ? "may be nothing" : "no evidence");
+}
+
+static char *objective_result(const json_t *item)
+{
+	static const char *const words[][2] = { { "holds", "surely inside" }, { "fails", "surely outside" }, { "open", "may be either" } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (strcmp(text_of(item, "claim"), words[i][0]) == 0)
+			return strdup(words[i][1]);
+	}
+	return strdup("no evidence");
+}
+
+static void add_claims(struct table *table, const json_t *list, bool differences)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item) {
+		char *texts[] = {
+			differences ? text_printf("%s, %s minus %s", text_of(item, "metric"), text_of(item, "version"), text_of(item, "minus")) :
+				      text_printf("%s of %s", text_of(item, "metric"), text_of(item, "version")),
+			number_text(item, "value"),
+			interval_text(item),
+			differences ? difference_result(item) : objective_result(item),
+		};
+
+		table_add(table, texts);
+	}
+}
+
+static void print_claims(FILE *out, const json_t *evidence)
+{
+	_cleanup_(table_clear) struct table table = { .columns = 4 };
+	char *header[] = { strdup("Evidence"), strdup("Value"), text_printf("%g %% sure", 100 * json_number_value(json_object_get(evidence, "confidence"))),
+			   strdup("Result") };
+
+	table_add(&table, header);
+	add_claims(&table, json_object_get(evidence, "differences"), true);
+	add_claims(&table, json_object_get(evidence, "objectives"), false);
+	if (table.rows > 1)
+		table_print(out, &table);
+}
+
+static void print_samples(FILE *out, const json_t *evidence)
+{
+	const json_t *split = json_object_get(evidence, "splitPValue"), *lost = json_object_get(evidence, "lostUsers");
+	const char *version, *comma = "";
+	json_t *sample;
+
+	fputs("Sample: ", out);
+	json_object_foreach(json_object_get(evidence, "sample"), version, sample) {
+		fprintf(out, "%s%s %lld %ss", comma, version, (long long)json_integer_value(sample), text_of(evidence, "unit"));
+		comma = ", ";
+	}
+	fputs("\n", out);
+	if (json_is_number(split))
+		fprintf(out, "Split of the users: %s (p = %.2g)\n", json_number_value(split) < SPLIT_P_VALUE ? "NOT as configured" : "as configured",
+			json_number_value(split));
+	if (lost)
+		fprintf(out, "Users of whom nothing could be kept: %lld\n", (long long)json_integer_value(lost));
+	if (strcmp(text_of(evidence, "unit"), "request") == 0)
+		fputs("Note: every request counts as independent. Requests of one user are not, so intervals by request are too narrow when users are few.\n", out);
+}
+
+static void print_evidence(FILE *out, const json_t *d)
+{
+	const json_t *evidence = json_object_get(d, "evidence");
+
+	if (!json_is_object(evidence))
+		return;
+	fputs("\n****** Evidence ******\n> Whether it is more than chance; valid at every iteration (docs/statistics.md).\n", out);
+	fprintf(out, "Verdict: %s (%s)\nBecause: %s\n", text_of(evidence, "verdict"),
+		json_is_true(json_object_get(evidence, "rule")) ? "it decides: criteria.strength" : "advice: without criteria.strength the readings decide",
+		text_of(evidence, "why"));
+	print_samples(out, evidence);
+	print_claims(out, evidence);
+}
+
 int describe_print(FILE *out, const json_t *document)
 {
 	print_overview(out, document);
 	if (json_integer_value(json_object_get(document, "completed_iterations")) > 0) {
 		print_winner(out, document);
 		print_tables(out, document);
+		print_evidence(out, document);
 		print_missing(out, document);
 	}
 	return fflush(out) == 0 && !ferror(out) ? 0 : -EIO;

@@ -452,6 +452,8 @@ static void finish_reading(struct run *run)
 		run->state->metrics = status_metrics(run->engine->world, run->experiment, run->readings);
 	json_decref(run->state->analysis);
 	run->state->analysis = status_analysis(run->experiment, run->readings, assessment, call.in.now);
+	json_decref(run->state->evidence);
+	run->state->evidence = verdict_to_json(run->experiment, assessment->verdict);
 	status_note_missing(run->state, run->readings, call.in.now);
 	decide_assessed(&call.in, run->state, assessment);
 	cancel_reading(run);

@@ -90,6 +90,7 @@ void state_free(struct state **state)
 	json_decref(s->missing);
 	json_decref(s->metrics);
 	json_decref(s->analysis);
+	json_decref(s->evidence);
 	json_decref(s->events);
 	free(s);
 }

@@ -81,6 +81,7 @@ struct state {
 	char *message;     /* "Reason: message" of the last event; NULL before the first */
 	bool rolled_back;
 	bool winner_found, any_feasible; /* of the last iteration */
+	bool final;       /* the verdict of the last iteration ends the experiment (criteria.strength) */
 
 	/* what has been done, so that a restart does it neither twice nor never */
 	bool start_done;
@@ -98,6 +99,7 @@ struct state {
 	json_t *missing;  /* object: "metric version" -> {since, problem} */
 	json_t *metrics;  /* status.metrics; NULL before Running */
 	json_t *analysis; /* status.analysis; NULL before the first iteration */
+	json_t *evidence; /* verdict_to_json() of the last iteration; NULL before the first */
 	json_t *events;   /* array of "Reason: message" that nobody has taken yet (not kept) */
 };
 

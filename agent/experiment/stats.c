@@ -67,10 +67,10 @@ double stats_effective_sample(const struct stats_sums *s, const struct stats_mea
 
 struct interval stats_mean_interval(const struct stats_mean *mean, struct stats_level level)
 {
-	double half = stats_normal_mixture_bound(mean->n * mean->variance, level.alpha, level.n_opt * mean->variance) / mean->n;
+	double half = INFINITY; /* of values that are all the same: they may all be of one kind yet */
 
-	if (mean->variance <= 0)
-		half = 0;
+	if (mean->variance > 0)
+		half = stats_normal_mixture_bound(mean->n * mean->variance, level.alpha, level.n_opt * mean->variance) / mean->n;
 	return (struct interval){ mean->value - half, mean->value + half };
 }
 

@@ -75,6 +75,7 @@ double stats_effective_users(double y, double yy);
 
 /* ---- confidence sequences ---- */
 
+/* Infinite while all units are the same: nothing is known of their spread. */
 struct interval stats_mean_interval(const struct stats_mean *mean, struct stats_level level);
 
 /* Of b.value - a.value. n_opt counts the units of both. */

@@ -275,6 +275,10 @@ static json_t *own_json(const struct state *state)
 	json_t *own = json_pack("{s:b, s:i, s:b, s:b, s:b, s:O}", "startDone", state->start_done, "loopsDone", state->loops_done, "rolledBack",
 				state->rolled_back, "winnerFound", state->winner_found, "anyFeasible", state->any_feasible, "base", state->base);
 
+	if (state->final)
+		json_object_set_new(own, "final", json_true());
+	if (state->evidence)
+		json_object_set(own, "evidence", state->evidence);
 	if (json_object_size(state->missing))
 		json_object_set(own, "missing", state->missing);
 	if (state->task_action)
@@ -470,6 +474,8 @@ static int read_own(const json_t *own, struct state *state)
 	state->rolled_back = json_is_true(json_object_get(own, "rolledBack"));
 	state->winner_found = json_is_true(json_object_get(own, "winnerFound"));
 	state->any_feasible = json_is_true(json_object_get(own, "anyFeasible"));
+	state->final = json_is_true(json_object_get(own, "final"));
+	state->evidence = json_incref(json_object_get(own, "evidence"));
 	state->task_action = copy_string(task, "action");
 	state->task_next = (size_t)json_integer_value(json_object_get(task, "next"));
 	if (!json_is_object(base))

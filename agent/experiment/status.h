@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * The status of an experiment in Iter8's own fields (iter8.tools/v2alpha2; reference/iter8.md sections 1.3 and 7.2), as JSON and as the YAML file beside
- * the manifest. What Iter8 has no field for is under status.shunt: the counters at the start, the promotion, and which tasks are done.
+ * the manifest. What Iter8 has no field for is under status.shunt: the counters at the start, the promotion, which tasks are done, and the verdict
+ * of the evidence (status.shunt.evidence, docs/statistics.md).
  *
  *     state, readings, assessment ──▶ status_to_json() ──▶ <folder>/<namespace>.<name>.status.yaml ──▶ status_from_json() ──▶ state
  */

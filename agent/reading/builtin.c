@@ -84,12 +84,12 @@ static void latency_percentile(const struct builtin *builtin, const struct serie
 	}
 
 static const struct builtin builtins[] = {
-	{ "request-count", "Number of requests", "", METRIC_COUNTER, request_count, { .form = FORM_NONE } },
+	{ "request-count", "Number of requests", "", METRIC_COUNTER, request_count, { .form = FORM_COUNT } },
 	{ "error-count", "Number of error responses: status 500 and above, and connections that ended before their response", "", METRIC_COUNTER, error_count,
-	  { .form = FORM_NONE } },
+	  { .form = FORM_COUNT } },
 	{ "error-rate", "Fraction of requests with error responses", "", METRIC_GAUGE, error_rate,
 	  { FORM_FRACTION, QUANTITY_ERRORS, QUANTITY_REQUESTS, 0 } },
-	{ "connection-failures", "Number of connections that ended before their response", "", METRIC_COUNTER, connection_failures, { .form = FORM_NONE } },
+	{ "connection-failures", "Number of connections that ended before their response", "", METRIC_COUNTER, connection_failures, { .form = FORM_COUNT } },
 	{ "mean-latency", "Mean latency", "milliseconds", METRIC_GAUGE, mean_latency, { FORM_RATIO, QUANTITY_LATENCY_MS, QUANTITY_RESPONSES, 0 } },
 	PERCENTILE("50", 0.5),
 	PERCENTILE("75", 0.75),

@@ -54,7 +54,7 @@ void evidence_from_counters(const struct series_numbers *window, struct evidence
 	evidence_set_latency(window, ret_evidence);
 }
 
-const char *evidence_unit_name(enum evidence_unit unit)
+const char *evidence_unit_name(enum sample_unit unit)
 {
 	return unit == UNIT_USER ? "user" : "request";
 }

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 
 #include "datapath/datapath.h"
+#include "world/world.h"
 
 /* What is summed of each unit. */
 enum quantity {
@@ -33,11 +34,9 @@ enum quantity {
 	QUANTITY_MAX
 };
 
-enum evidence_unit { UNIT_USER, UNIT_REQUEST };
-
 struct evidence {
 	bool present;            /* false: nothing is known of this version, and nothing below means anything */
-	enum evidence_unit unit;
+	enum sample_unit unit;
 	double lost;             /* users of whom the kernel had no room to keep sums: they are missing in what follows */
 	double share;            /* of the users, 0..1, that the split sends here; 0: not by a split alone (rules, changed weights) */
 	double sum[QUANTITY_MAX];
@@ -56,7 +55,8 @@ void evidence_set_latency(const struct series_numbers *window, struct evidence *
 
 /* How a metric is made of evidence. */
 enum metric_form {
-	FORM_NONE,     /* it is not: a count, or a number from a provider, which comes without its spread */
+	FORM_NONE,     /* it is not: a number from a provider, which comes without its spread */
+	FORM_COUNT,    /* it is not, and needs none: a count is what it is */
 	FORM_FRACTION, /* sum over / sum under, where over is a part of under: 0..1 */
 	FORM_RATIO,    /* sum over / sum under */
 	FORM_QUANTILE, /* of the latency histogram */
@@ -69,6 +69,6 @@ struct metric_basis {
 };
 
 /* "user", "request" */
-const char *evidence_unit_name(enum evidence_unit unit);
+const char *evidence_unit_name(enum sample_unit unit);
 
 #endif

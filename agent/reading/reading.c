@@ -137,10 +137,12 @@ int readings_new(const struct world *world, const struct experiment *experiment,
 	if (!readings->cells || !readings->bases || !readings->evidence)
 		return -ENOMEM;
 	for (size_t i = 0; i < readings->metric_count; i++) {
-		const struct builtin *builtin = metric_resolve(world, experiment->meta.ns, readings->metrics[i]).builtin;
+		struct metric_origin origin = metric_resolve(world, experiment->meta.ns, readings->metrics[i]);
 
-		if (builtin)
-			readings->bases[i] = builtin->basis;
+		if (origin.builtin)
+			readings->bases[i] = origin.builtin->basis;
+		else if (origin.object && origin.object->type == METRIC_COUNTER)
+			readings->bases[i].form = FORM_COUNT;
 	}
 	*ret_readings = TAKE_PTR(readings);
 	return 0;

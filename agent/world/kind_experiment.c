@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "world/quantity.h"
 
 /* ---- strategy */
 
@@ -119,12 +120,55 @@ static const struct field objective_fields[] = {
 static const struct schema reward_schema = { FIELDS(reward_fields), .size = sizeof(struct reward) };
 static const struct schema objective_schema = { FIELDS(objective_fields), .size = sizeof(struct objective), .check = check_objective };
 
+/* A number as people write it: 0.95. A quantity in quotes is fine, too. */
+static void decode_confidence(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct strength *strength = target;
+	double value = json_number_value(at->value);
+
+	if (!json_is_number(at->value) && (!json_is_string(at->value) || quantity_parse(json_string_value(at->value), &value) < 0))
+		return decode_type_error(d, at, "a number such as 0.95");
+	if (!(value > 0.5 && value < 1))
+		return decode_error(d, at, "found %g; allowed: above 0.5 and below 1, such as 0.95", value);
+	strength->confidence = value;
+}
+
+static void check_strength(struct decoder *d, const struct cursor *at, void *target)
+{
+	const struct strength *strength = target;
+	struct cursor maximum = cursor_member(at, "maximumSample");
+
+	if (strength->maximum_sample && strength->maximum_sample < strength->minimum_sample)
+		decode_error(d, &maximum, "found %lld, below minimumSample %lld; allowed: at least the minimum", (long long)strength->maximum_sample,
+			     (long long)strength->minimum_sample);
+}
+
+/* in the order of enum sample_unit */
+static const char *const sample_units[] = { "user", "request", NULL };
+
+static const struct field strength_fields[] = {
+	{ "confidence", FIELD_CUSTOM, .custom = decode_confidence },
+	{ "minimumSample", FIELD_INT, AT(struct strength, minimum_sample), .min = 2, .max = INT64_MAX },
+	{ "maximumSample", FIELD_INT, AT(struct strength, maximum_sample), .min = 2, .max = INT64_MAX },
+	{ "unit", FIELD_ENUM, AT(struct strength, unit), .names = sample_units, .fallback = UNIT_USER },
+};
+
+static const struct schema strength_schema = { FIELDS(strength_fields), .check = check_strength };
+
+static void decode_strength(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct experiment *experiment = target;
+
+	experiment->strength.given = true;
+	schema_decode(d, &strength_schema, at, &experiment->strength);
+}
+
 static const struct field criteria_fields[] = {
 	{ "requestCount", FIELD_STRING, AT(struct experiment, request_count) },
 	{ "rewards", FIELD_LIST, AT(struct experiment, rewards), COUNT_AT(struct experiment, reward_count), .schema = &reward_schema },
 	{ "indicators", FIELD_STRINGS, AT(struct experiment, indicators), COUNT_AT(struct experiment, indicator_count) },
 	{ "objectives", FIELD_LIST, AT(struct experiment, objectives), COUNT_AT(struct experiment, objective_count), .schema = &objective_schema },
-	{ "strength", FIELD_JSON, AT(struct experiment, strength) },
+	{ "strength", FIELD_CUSTOM, .custom = decode_strength },
 };
 
 static const struct schema criteria_schema = { FIELDS(criteria_fields) };
@@ -267,7 +311,6 @@ void experiment_release(void *object)
 	free(experiment->objectives);
 	strings_free(experiment->indicators, experiment->indicator_count);
 	versions_free(experiment->versions, experiment->version_count);
-	json_decref(experiment->strength);
 	free(experiment->request_count);
 	free(experiment->target);
 }

@@ -179,6 +179,18 @@ struct action {
 	size_t task_count;
 };
 
+/* What a sample counts. */
+enum sample_unit { UNIT_USER, UNIT_REQUEST };
+
+/* criteria.strength, which Iter8 reserves and never reads: how sure a verdict has to be. Numbers that are not written are 0; experiment/verdict.h has the defaults. */
+struct strength {
+	bool given;            /* it is there, if only as {}: the evidence decides. Else the last reading does, as in Iter8 */
+	double confidence;     /* between 0.5 and 1 */
+	int64_t minimum_sample; /* units of each version: no verdict on fewer */
+	int64_t maximum_sample; /* ... the experiment ends when all versions have so many */
+	enum sample_unit unit;
+};
+
 struct experiment {
 	struct object_meta meta;
 	char *target;
@@ -195,7 +207,7 @@ struct experiment {
 	size_t indicator_count;
 	struct objective *objectives;
 	size_t objective_count;
-	json_t *strength; /* criteria.strength; NULL when absent */
+	struct strength strength;
 	int32_t interval_seconds, iterations_per_loop, max_loops;
 	struct version_detail *versions; /* [0] is the baseline, then the candidates in order; count 0: no versionInfo */
 	size_t version_count;

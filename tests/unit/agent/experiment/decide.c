@@ -273,14 +273,53 @@ static void a_conformance_experiment_promotes_nothing(void **state)
 	assert_int_equal(next(s).kind, DECIDE_TASK);
 }
 
-static void a_strength_that_is_not_evaluated_is_said(void **state)
+/* An iteration under criteria.strength. */
+static void ruled(struct scene *s, enum verdict_kind kind, bool final)
+{
+	bool feasible[2] = { true, true };
+	struct verdict verdict = { .kind = kind, .why = (char *)"so it is" };
+	struct assessment a = {
+		.version_count = 2, .feasible = feasible, .winner_found = kind == VERDICT_WINNER, .recommended = kind == VERDICT_WINNER,
+		.verdict = &verdict, .final = final,
+	};
+
+	s->experiment.strength.given = true;
+	json_decref(s->state->evidence);
+	s->state->evidence = json_pack("{s:s, s:s}", "verdict", verdict_name(kind), "why", verdict.why);
+	decide_assessed(&s->in, s->state, &a);
+}
+
+static void a_final_verdict_ends_the_experiment_at_once(void **state)
 {
 	struct scene *s = *state;
-	_cleanup_json_ json_t *strength = json_object();
 
-	s->experiment.strength = strength;
 	assert_int_equal(next(s).kind, DECIDE_READ);
-	assert_true(has_event(s->state, "Strength: criteria.strength is not evaluated by this version of shunt; the last reading decides, as in Iter8"));
+	ruled(s, VERDICT_INCONCLUSIVE, false);
+	assert_int_equal(next(s).kind, DECIDE_WAIT);
+	s->in.now += 10 * S;
+	assert_int_equal(next(s).kind, DECIDE_READ);
+	ruled(s, VERDICT_WINNER, true);
+	assert_true(has_event(s->state, "Verdict: Winner: so it is"));
+	assert_int_equal(next(s).kind, DECIDE_PROMOTE);
+	assert_int_equal(s->state->completed_iterations, 2);
+	assert_string_equal(s->state->recommended, "flowers-v2");
+}
+
+static void without_a_winner_the_verdict_is_in_the_condition(void **state)
+{
+	struct scene *s = *state;
+
+	assert_int_equal(next(s).kind, DECIDE_READ);
+	ruled(s, VERDICT_NO_DIFFERENCE, true);
+	assert_int_equal(next(s).kind, DECIDE_PROMOTE);
+	decide_promoted(&s->in, s->state, 0);
+	assert_int_equal(next(s).kind, DECIDE_TASK);
+	decide_task_done(&s->in, s->state, true, "ended");
+	assert_int_equal(next(s).kind, DECIDE_OVER);
+	assert_true(s->state->conditions[CONDITION_INCONCLUSIVE].status);
+	assert_string_equal(s->state->conditions[CONDITION_INCONCLUSIVE].reason, "NoDifference");
+	assert_string_equal(s->state->conditions[CONDITION_INCONCLUSIVE].message,
+			    "so it is; the baseline flowers-v1 is recommended because there is no winner");
 }
 
 /* T3: Iter8 keeps the recommendation of the iteration before. */
@@ -522,7 +561,8 @@ int main(void)
 		T(a_restart_goes_on_from_the_first_task_that_was_not_done),
 		T(without_a_finish_action_there_is_no_finishing_stage),
 		T(a_conformance_experiment_promotes_nothing),
-		T(a_strength_that_is_not_evaluated_is_said),
+		T(a_final_verdict_ends_the_experiment_at_once),
+		T(without_a_winner_the_verdict_is_in_the_condition),
 		T(a_rollback_recommends_the_baseline_and_finishes_at_once),
 		T(no_winner_is_a_condition_of_its_own),
 		T(a_failed_task_fails_the_experiment_and_says_why),

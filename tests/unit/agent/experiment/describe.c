@@ -175,9 +175,52 @@ static void the_document_has_numbers_and_nulls(void **state)
 	assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(document, "rewards"), 0), "best")), "flowers-v2");
 }
 
+static const char evidence_yaml[] =
+	"stage: Running\ncompletedIterations: 3\n"
+	"shunt:\n  evidence:\n    verdict: Inconclusive\n    why: it may be nothing\n    rule: true\n    unit: request\n    confidence: 950m\n    splitPValue: 12m\n"
+	"    lostUsers: 7\n    sample: {flowers-v1: 5000, flowers-v2: 4900}\n"
+	"    differences: [{metric: error-rate, version: flowers-v2, minus: flowers-v1, value: -5m, low: -12m, high: 2m}]\n"
+	"    objectives:\n    - {metric: mean-latency, version: flowers-v1, claim: holds, value: '90', low: '80', high: '100'}\n"
+	"    - {metric: p95, version: flowers-v2, claim: open, value: 4k, low: 3k}\n    - {metric: engagement, version: flowers-v2, claim: unknown}\n";
+
+static const char evidence_golden[] =
+	"\n****** Evidence ******\n"
+	"> Whether it is more than chance; valid at every iteration (docs/statistics.md).\n"
+	"Verdict: Inconclusive (it decides: criteria.strength)\n"
+	"Because: it may be nothing\n"
+	"Sample: flowers-v1 5000 requests, flowers-v2 4900 requests\n"
+	"Split of the users: as configured (p = 0.012)\n"
+	"Users of whom nothing could be kept: 7\n"
+	"Note: every request counts as independent. Requests of one user are not, so intervals by request are too narrow when users are few.\n"
+	"+------------------------------+--------+-----------------+----------------+\n"
+	"|           EVIDENCE           | VALUE  |    95 % SURE    |     RESULT     |\n"
+	"+------------------------------+--------+-----------------+----------------+\n"
+	"| error-rate, flowers-v2 minus | -0.005 | -0.012 to 0.002 | may be nothing |\n"
+	"| flowers-v1                   |        |                 |                |\n"
+	"+------------------------------+--------+-----------------+----------------+\n"
+	"| mean-latency of flowers-v1   |     90 | 80 to 100       | surely inside  |\n"
+	"+------------------------------+--------+-----------------+----------------+\n"
+	"| p95 of flowers-v2            |   4000 | 3000 to ?       | may be either  |\n"
+	"+------------------------------+--------+-----------------+----------------+\n"
+	"| engagement of flowers-v2     | ?      | ? to ?          | no evidence    |\n"
+	"+------------------------------+--------+-----------------+----------------+\n";
+
+static void the_evidence_is_readable(void **state)
+{
+	_cleanup_json_ json_t *status = yaml(evidence_yaml), *document = describe(&tutorial, status);
+	_cleanup_free_ char *text = printed(&tutorial, status);
+	const char *section = strstr(text, "\n****** Evidence");
+
+	(void)state;
+	assert_non_null(section);
+	assert_string_equal(section, evidence_golden);
+	assert_true(json_real_value(json_object_get(json_object_get(document, "evidence"), "confidence")) == 0.95);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_evidence_is_readable),
 		cmocka_unit_test(the_tutorial_reads_as_iter8ctl_prints_it),
 		cmocka_unit_test(an_experiment_that_has_not_begun_has_only_its_overview),
 		cmocka_unit_test(patterns_explain_their_winner),

@@ -181,7 +181,7 @@ static void test_the_tutorials_experiment_is_understood_as_written(void **state)
 	assert_string_equal(e->rewards[0].metric, "iter8-kfserving/user-engagement");
 	assert_true(e->rewards[0].high);
 	assert_int_equal(e->indicator_count, 0);
-	assert_null(e->strength);
+	assert_false(e->strength.given);
 	assert_int_equal(e->objective_count, 3);
 	assert_objective(&e->objectives[0], "iter8-kfserving/mean-latency", 2000);
 	assert_objective(&e->objectives[1], "iter8-kfserving/95th-percentile-tail-latency", 5000);
@@ -290,6 +290,7 @@ static void test_the_promotions_send_everyone_to_one_version(void **state)
 #define METRIC "apiVersion: iter8.tools/v2alpha2\nkind: Metric\nmetadata: {name: m}\nspec:\n"                             /* 5 */
 #define SERVICE "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n"                                             /* 5 */
 #define SLICE "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: s\n  labels: {kubernetes.io/service-name: s}\n" /* 6 */
+#define STRENGTH(text) EXP TARGET "  criteria:\n    strength:\n      " text "\n"                                       /* 9 */
 #define LIMITS(text) EXP TARGET "  criteria:\n    objectives:\n    - metric: m\n      " text "\n"                         /* 10 */
 
 static const struct {
@@ -395,6 +396,12 @@ static const struct {
 	{ LIMITS("upperLimit: 'NaN'"), 10, "spec.criteria.objectives[0].upperLimit", "found text \"NaN\"", "" },
 	{ LIMITS("upperLimit: .inf"), 10, "", "found .inf: not a finite number", "" },
 	{ LIMITS("upperLimit: 1\n      lowerLimit: 2"), 11, "spec.criteria.objectives[0].lowerLimit", "found 2, above upperLimit 1", "" },
+	{ STRENGTH("confidence: 95"), 9, "spec.criteria.strength.confidence", "found 95", "above 0.5 and below 1, such as 0.95" },
+	{ STRENGTH("confidence: high"), 9, "spec.criteria.strength.confidence", "found text \"high\"", "a number such as 0.95" },
+	{ STRENGTH("unit: session"), 9, "spec.criteria.strength.unit", "found text \"session\"", "user, request" },
+	{ STRENGTH("minimumSample: 1"), 9, "spec.criteria.strength.minimumSample", "found integer 1", "an integer from 2" },
+	{ STRENGTH("maximumSample: 10\n      minimumSample: 20"), 9, "spec.criteria.strength.maximumSample", "found 10, below minimumSample 20", "" },
+	{ STRENGTH("power: 0.8"), 9, "spec.criteria.strength.power", "unknown field", "confidence" },
 	{ LIMITS("rollbackOnFailure: true"), 10, "spec.criteria.objectives[0].rollbackOnFailure", "unknown field \"rollbackOnFailure\"",
 	  "did you mean \"rollback_on_failure\"?" },
 	{ EXP TARGET "  versionInfo:\n    candidates: []\n", 7, "spec.versionInfo.baseline", "missing", "" },
@@ -736,6 +743,24 @@ static void test_rollback_on_failure_defaults_to_true_under_blue_green_alone(voi
 	}
 }
 
+static void test_a_strength_says_how_sure_a_verdict_has_to_be(void **state)
+{
+	_cleanup_decoded_ struct decoded d = decode(
+		EXP "  target: t\n  strategy: {testingPattern: Canary}\n"
+		    "  criteria: {strength: {confidence: \"990m\", minimumSample: 50, maximumSample: 20000, unit: request}}\n"
+		    "---\napiVersion: iter8.tools/v2alpha2\nkind: Experiment\nmetadata: {name: f}\nspec:\n  target: u\n"
+		    "  strategy: {testingPattern: Canary}\n  criteria: {strength: {}}\n");
+	const struct strength *strength = &d.world->experiments[0].strength;
+
+	(void)state;
+	assert_int_equal(d.errors.count, 0);
+	assert_true(strength->given && strength->confidence == 0.99 && strength->minimum_sample == 50 && strength->maximum_sample == 20000);
+	assert_int_equal(strength->unit, UNIT_REQUEST);
+	strength = &d.world->experiments[1].strength;
+	assert_true(strength->given && strength->confidence == 0 && strength->minimum_sample == 0 && strength->maximum_sample == 0);
+	assert_int_equal(strength->unit, UNIT_USER);
+}
+
 static void test_an_experiment_with_everything_is_read(void **state)
 {
 	_cleanup_decoded_ struct decoded d = decode(
@@ -765,7 +790,7 @@ static void test_an_experiment_with_everything_is_read(void **state)
 	assert_string_equal(e->actions[1].tasks[1].path, "spec.strategy.actions.finish[1]");
 	assert_int_equal(e->indicator_count, 2);
 	assert_string_equal(e->indicators[0], "a/b");
-	assert_true(json_real_value(json_object_get(e->strength, "confidence")) == 0.95);
+	assert_true(e->strength.given && e->strength.confidence == 0.95 && e->strength.minimum_sample == 0);
 	assert_true(e->objectives[0].has_lower && e->objectives[0].lower == -1 && e->objectives[0].upper == 0.01);
 	assert_int_equal(e->version_count, 3);
 	assert_string_equal(e->versions[0].name, "v1");
@@ -894,6 +919,7 @@ int main(void)
 		cmocka_unit_test(test_weights_are_as_written_and_an_only_destination_has_all),
 		cmocka_unit_test(test_an_experiment_has_iter8s_defaults),
 		cmocka_unit_test(test_rollback_on_failure_defaults_to_true_under_blue_green_alone),
+		cmocka_unit_test(test_a_strength_says_how_sure_a_verdict_has_to_be),
 		cmocka_unit_test(test_an_experiment_with_everything_is_read),
 		cmocka_unit_test(test_a_metric_with_everything_is_read),
 		cmocka_unit_test(test_json_is_read_as_well),
