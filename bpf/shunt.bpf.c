@@ -15,6 +15,7 @@
 #include "maps.bpf.h"
 
 #include "lib/client.bpf.h"
+#include "lib/icmp.bpf.h"
 #include "lib/lock.bpf.h"
 #include "lib/pod.bpf.h"
 #include "lib/translate.bpf.h"
@@ -150,8 +151,10 @@ int shunt_from_client(struct __sk_buff *skb)
 		skb->mark = 0;
 		return PASS;
 	}
-	if (!w || !packet_parse(skb, &w->p))
+	if (!w)
 		return PASS;
+	if (!packet_parse(skb, &w->p))
+		return odd_from_client(skb, w);
 	w->at_ingress = 1;
 	w->aimed_at_pod = 1;
 	w->attempt = 0;
@@ -259,7 +262,7 @@ int shunt_to_client(struct __sk_buff *skb)
 		return PASS;
 	/* A packet that we send to a client from the other program comes by here while that one works: nothing but `peek` may change for it. */
 	if (!packet_parse(skb, &w->peek.p))
-		return PASS;
+		return odd_to_client(skb, w);
 	w->peek.key.client = w->peek.p.daddr;
 	w->peek.key.pod = w->peek.p.saddr;
 	w->peek.key.lport = w->peek.p.dport;

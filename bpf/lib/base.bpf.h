@@ -36,6 +36,9 @@ enum verdict {
 
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
+#define IPPROTO_ICMPV6 58
+#define ETH_P_8021Q 0x8100
+#define ETH_P_8021AD 0x88a8
 #define ETH_HLEN 14
 #define IPV4_LEN 20
 #define IPV6_LEN 40
@@ -98,6 +101,22 @@ struct tcp_options {
 	__u8 blocks;  /* where the SACK blocks are */
 	__u8 blocks_len;
 	__wsum change; /* what the checksum gains by their translation */
+};
+
+/* An ICMP error about a TCP packet; see icmp.bpf.h. */
+struct icmp_error {
+	struct shunt_addr sender, receiver; /* of the error */
+	struct shunt_addr saddr, daddr;     /* of the packet that it quotes, as all below */
+	__be16 sport, dport;
+	__be16 new_sport, new_dport;
+	__u32 seq;
+	__u32 seq_shift, ack_shift;
+	__u32 mtu;
+	__u32 l4;          /* offset of the quoted TCP header */
+	__wsum change;     /* what the error's checksum gains */
+	__wsum tcp_change; /* what the quoted TCP checksum gains */
+	__u8 family;       /* enum shunt_family */
+	__u8 too_big;
 };
 
 /* A packet that we make: headers are written from here over any skb. */
@@ -171,6 +190,7 @@ struct work {
 		__u32 segments;
 	} emit;
 	struct tcp_options options;
+	struct icmp_error icmp;
 	struct cookie_headers cookie;
 	struct http_request request;
 	struct {

@@ -6,6 +6,7 @@
 #include "lib/base.bpf.h"
 
 #define IP_MF_OR_OFFSET 0x3fff
+#define JUMBO_LEN 8
 
 static __always_inline void addr_from_v4(struct shunt_addr *addr, __be32 v4)
 {
@@ -48,9 +49,20 @@ static __always_inline bool ipv4_parse(const struct iphdr *ip, struct packet *p,
 	return true;
 }
 
-static __always_inline bool ipv6_parse(const struct ipv6hdr *ip, struct packet *p, __u32 *ret_len)
+/*
+ * The hop-by-hop header that Linux puts into packets of more than 64 KiB (BIG TCP; RFC 2675): next header, 0, a jumbo payload option. No other fills
+ * just 8 bytes with an option of type 0xc2.
+ */
+static __always_inline bool ipv6_is_jumbo(const struct ipv6hdr *ip)
 {
-	if (ip->nexthdr != IPPROTO_TCP || ip->version != 6)
+	const __u8 *options = (const void *)(ip + 1);
+
+	return unlikely(ip->nexthdr == 0) && !ip->payload_len && options[0] == IPPROTO_TCP && options[1] == 0 && options[2] == 0xc2;
+}
+
+static __always_inline bool ipv6_parse(const struct ipv6hdr *ip, struct packet *p, bool jumbo, __u32 *ret_len)
+{
+	if ((ip->nexthdr != IPPROTO_TCP && !jumbo) || ip->version != 6)
 		return false;
 	addr_from_v6(&p->saddr, &ip->saddr);
 	addr_from_v6(&p->daddr, &ip->daddr);
@@ -65,7 +77,7 @@ static __always_inline bool ipv6_parse(const struct ipv6hdr *ip, struct packet *
  */
 static __always_inline bool packet_parse(struct __sk_buff *skb, struct packet *p)
 {
-	bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+	bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6), jumbo = false;
 	__u32 l4 = ETH_HLEN + (v6 ? IPV6_LEN : IPV4_LEN), len, header;
 	const struct tcphdr *tcp;
 	void *data;
@@ -73,10 +85,23 @@ static __always_inline bool packet_parse(struct __sk_buff *skb, struct packet *p
 	if ((!v6 && skb->protocol != bpf_htons(ETH_P_IP)) || !packet_linear(skb, l4 + TCP_LEN))
 		return false;
 	data = (void *)(long)skb->data;
+	if (data + ETH_HLEN + IPV4_LEN + TCP_LEN > (void *)(long)skb->data_end)
+		return false;
+	if (v6) {
+		if (data + ETH_HLEN + IPV6_LEN + TCP_LEN > (void *)(long)skb->data_end)
+			return false;
+		jumbo = ipv6_is_jumbo(data + ETH_HLEN);
+		if (jumbo) {
+			l4 += JUMBO_LEN;
+			if (!packet_linear(skb, l4 + TCP_LEN))
+				return false;
+			data = (void *)(long)skb->data;
+		}
+	}
 	tcp = data + l4;
 	if ((void *)(tcp + 1) > (void *)(long)skb->data_end)
 		return false;
-	if (v6 ? !ipv6_parse(data + ETH_HLEN, p, &len) : !ipv4_parse(data + ETH_HLEN, p, &len))
+	if (v6 ? !ipv6_parse(data + ETH_HLEN, p, jumbo, &len) : !ipv4_parse(data + ETH_HLEN, p, &len))
 		return false;
 	if (unlikely(!len)) /* BIG TCP: longer than the field can say (RFC 2675) */
 		len = skb->len - l4;

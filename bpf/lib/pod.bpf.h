@@ -63,11 +63,12 @@ static __always_inline int leg_challenged(struct __sk_buff *skb, struct work *w,
 	return send_to_pod(skb, w, false);
 }
 
-static __always_inline int leg_refused(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
+/* The opening leg's pod does not take the connection: another pod, or the client hears of it. */
+__noinline int leg_gone(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
 	int err, verdict;
 
-	if (!(w->p.flags & TCP_ACK) || w->p.ack != leg->acked)
+	if (!w || !flow)
 		return DROP;
 	reason_count(SHUNT_R_LEG_REFUSED);
 	verdict = leg_elsewhere(skb, w, flow, 0);
@@ -79,6 +80,11 @@ static __always_inline int leg_refused(struct __sk_buff *skb, struct work *w, st
 	err = forge_bare(skb, w);
 	flow_end(w, flow);
 	return err ? DROP : PASS;
+}
+
+static __always_inline int leg_refused(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
+{
+	return w->p.flags & TCP_ACK && w->p.ack == leg->acked ? leg_gone(skb, w, flow) : DROP;
 }
 
 /*

@@ -198,23 +198,26 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 	bool no_ecn = to_pod && unlikely(leg->lacks & SHUNT_LACK_ECN);
 	enum layout layout = ODD;
 	struct tcphdr *tcp;
-	__u32 check, options;
+	__u32 l4 = w->p.l4, options;
 
+	keep(l4);
+	if (l4 < ETH_HLEN + IPV4_LEN || l4 > ETH_HLEN + IPV6_LEN + JUMBO_LEN)
+		return DROP;
+	tcp = data + l4;
+	if ((void *)(tcp + 1) > end)
+		return DROP;
 	if (w->p.family == SHUNT_V6) {
 		struct ipv6hdr *ip = data + ETH_HLEN;
 
-		tcp = data + ETH_HLEN + IPV6_LEN;
-		if ((void *)(tcp + 1) > end)
+		if ((void *)(ip + 1) > end)
 			return DROP;
 		__builtin_memcpy(to_pod ? &ip->daddr : &ip->saddr, to->ip, 16);
 		if (no_ecn)
 			ecn_clear((__be16 *)ip, 0x0030);
-		check = ETH_HLEN + IPV6_LEN + TCP_CHECK_OFFSET;
 	} else {
 		struct iphdr *ip = data + ETH_HLEN;
 
-		tcp = data + ETH_HLEN + IPV4_LEN;
-		if ((void *)(tcp + 1) > end)
+		if ((void *)(ip + 1) > end)
 			return DROP;
 		if (to_pod)
 			ip->daddr = addr_word(to, 3);
@@ -224,7 +227,6 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 		if (no_ecn)
 			change = csum_plus(change, ecn_clear((__be16 *)ip, 0x0003));
 		ip->check = ~csum_fold16(csum_plus((__u16)~ip->check, change));
-		check = ETH_HLEN + IPV4_LEN + TCP_CHECK_OFFSET;
 	}
 	if (to_pod) {
 		change = replace_be32(&tcp->seq, w->p.seq - leg->cdelta);
@@ -253,8 +255,8 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 		else if (!options_walk(skb, w, flow, flow->current, to_pod))
 			change = csum_plus(change, w->options.change);
 	}
-	bpf_l4_csum_replace(skb, check, 0, pseudo, BPF_F_PSEUDO_HDR);
-	bpf_l4_csum_replace(skb, check, 0, change, 0);
+	bpf_l4_csum_replace(skb, l4 + TCP_CHECK_OFFSET, 0, pseudo, BPF_F_PSEUDO_HDR);
+	bpf_l4_csum_replace(skb, l4 + TCP_CHECK_OFFSET, 0, change, 0);
 	return PASS;
 }
 

@@ -578,6 +578,10 @@ struct shunt_user {
 	X(FALLBACK, odd, "requests served by another version because theirs had no ready pod")               \
 	X(NO_POD, odd, "flows reset: no version of the route has a ready pod")                               \
 	X(FRAGMENT, odd, "IP fragments to a frontend, passed untouched")                                     \
+	X(IP_OPTIONS, odd, "packets to a frontend with IP options or extension headers, passed untouched")   \
+	X(VLAN_TWICE, odd, "packets to a frontend in two VLANs, passed untouched")                           \
+	X(ICMP, note, "ICMP errors translated for the other end")                                            \
+	X(ICMP_UNBOUND, note, "ICMP errors about packets to clients that no pod has sent, passed untouched")                                     \
 	X(NO_TABLE, odd, "decisions without a usable table entry")                                           \
 	X(CHECKSUM_BAD, odd, "corrupt packets that were not read (the sender sends them again)")             \
 	X(USER_FULL, odd, "requests that are in no user's sums: the table of users could free no entry")    \

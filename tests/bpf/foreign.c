@@ -149,6 +149,71 @@ static void test_what_cannot_be_read_passes_untouched(void **state)
 	}
 }
 
+/* Bytes put into a frame before TCP, or (VLAN) before the Ethernet protocol; and what else makes such a packet. */
+struct insertion {
+	const char *sentence;
+	enum shunt_family family;
+	size_t at, len;
+	const char *bytes;
+	uint8_t next;           /* IPv6: next header, instead of TCP */
+	uint8_t fragment[2];    /* IPv4: flags and offset */
+	enum shunt_reason reason; /* SHUNT_R_MAX: not counted */
+};
+
+static struct frame inserted(const struct frame *whole, const struct insertion *in)
+{
+	struct frame frame = { .len = whole->len + in->len };
+	size_t added = in->at < 14 ? 0 : in->len;
+
+	memcpy(frame.bytes, whole->bytes, in->at);
+	if (in->len)
+		memcpy(frame.bytes + in->at, in->bytes, in->len);
+	memcpy(frame.bytes + in->at + in->len, whole->bytes + in->at, whole->len - in->at);
+	if (in->family == SHUNT_V4 && in->at >= 14) {
+		frame.bytes[14] += in->len / 4;
+		frame.bytes[17] += added;
+		memcpy(frame.bytes + 20, in->fragment, 2);
+	} else if (in->at >= 14) {
+		frame.bytes[19] += added;
+		frame.bytes[20] = in->next;
+	}
+	return frame;
+}
+
+static void test_packets_to_a_frontend_that_cannot_be_steered_pass_and_are_counted(void **state)
+{
+	static const struct insertion each[] = {
+		{ "IPv4 options", SHUNT_V4, 34, 4, "\1\1\1\0", .reason = SHUNT_R_IP_OPTIONS },
+		{ "a first fragment", SHUNT_V4, 34, 0, "", .fragment = { 0x20, 0 }, .reason = SHUNT_R_FRAGMENT },
+		{ "a later fragment", SHUNT_V4, 34, 0, "", .fragment = { 0x20, 9 }, .reason = SHUNT_R_MAX },
+		{ "a second VLAN tag", SHUNT_V4, 12, 4, "\x81\x00\x00\x0a", .reason = SHUNT_R_VLAN_TWICE },
+		{ "a provider's VLAN tag", SHUNT_V6, 12, 4, "\x88\xa8\x00\x0a", .reason = SHUNT_R_VLAN_TWICE },
+		{ "a hop-by-hop header", SHUNT_V6, 54, 8, "\6\0\1\4\0\0\0\0", 0, .reason = SHUNT_R_IP_OPTIONS },
+		{ "destination options", SHUNT_V6, 54, 8, "\6\0\1\4\0\0\0\0", 60, .reason = SHUNT_R_IP_OPTIONS },
+		{ "two extension headers", SHUNT_V6, 54, 16, "\53\0\1\4\0\0\0\0\6\0\4\0\0\0\0\0", 0, .reason = SHUNT_R_IP_OPTIONS },
+		{ "a first fragment", SHUNT_V6, 54, 8, "\6\0\0\1\0\0\0\7", 44, .reason = SHUNT_R_FRAGMENT },
+		{ "a later fragment", SHUNT_V6, 54, 8, "\6\0\1\1\0\0\0\7", 44, .reason = SHUNT_R_MAX },
+		{ "an extension header before UDP", SHUNT_V6, 54, 8, "\x11\0\1\4\0\0\0\0", 0, .reason = SHUNT_R_MAX },
+		{ "an extension header too long", SHUNT_V6, 54, 8, "\6\xff\1\4\0\0\0\0", 0, .reason = SHUNT_R_MAX },
+	};
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(each); i++) {
+		const struct insertion *in = &each[i / 2];
+		struct dialog d = dialog_of(*state, in->family);
+		bool ours = i % 2 == 0;
+		struct pkt pkt = { .saddr = d.client, .daddr = d.frontend, .sport = 1234, .dport = ours ? 80 : 81, .flags = SYN, .seq = 5 };
+		struct frame whole = built(&pkt), frame = inserted(&whole, in);
+
+		bpfrun_forget(*state);
+		expect_untouched(*state, FROM_CLIENT, &frame, in->sentence);
+		expect_untouched(*state, TO_CLIENT, &frame, in->sentence);
+		for (int reason = 0; reason < SHUNT_R_MAX; reason++)
+			if (bpfrun_reason(*state, reason) != (ours && reason == (int)in->reason))
+				fail_msg("%s, %s: reason %d counted %d times", in->sentence, ours ? "to a frontend" : "to another port", reason,
+					 (int)bpfrun_reason(*state, reason));
+	}
+}
+
 static void test_our_own_packet_on_its_way_round_passes_without_its_mark(void **state)
 {
 	struct bpfrun *run = *state;
@@ -173,6 +238,7 @@ int main(void)
 		cmocka_unit_test(test_packets_for_no_frontend_pass_untouched),
 		cmocka_unit_test(test_a_clients_own_connection_to_a_pod_passes_untouched),
 		cmocka_unit_test(test_what_cannot_be_read_passes_untouched),
+		cmocka_unit_test(test_packets_to_a_frontend_that_cannot_be_steered_pass_and_are_counted),
 		cmocka_unit_test(test_our_own_packet_on_its_way_round_passes_without_its_mark),
 	};
 

@@ -7,35 +7,7 @@
 #include "util/cleanup.h"
 
 #define ONE "GET / HTTP/1.1\r\nHost: example.com\r\nuserhash: 000\r\n\r\n"
-#define TWO "GET / HTTP/1.1\r\nHost: example.com\r\nuserhash: 1011\r\n\r\n"
-#define OK0 "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 #define HOUR 3600
-
-/* A connection whose first leg is in use again, after a request that went elsewhere: its numbers differ from the client's in both directions. */
-static struct dialog back_on_first_leg(struct bpfrun *run, int family, struct dialog_pod *one)
-{
-	struct dialog d = dialog_of(run, family);
-	struct dialog_pod two = dialog_pod(&d, DIALOG_V2);
-	uint32_t start;
-
-	bpfrun_forget(run);
-	*one = dialog_pod(&d, DIALOG_V1);
-	dialog_exchange(&d, one, ONE);
-	start = d.next;
-	dialog_says(&d, TWO);
-	dialog_expect_leg(&d, &two, start);
-	dialog_pod_accepts(&d, &two, TWO, strlen(TWO));
-	dialog_pod_says(&d, &two, OK0);
-	dialog_flags(&d, ACK);
-	dialog_expect_at_pod(&d, &two, NULL, 0);
-	dialog_says(&d, ONE);
-	dialog_expect_at_pod(&d, one, ONE, strlen(ONE));
-	dialog_pod_says(&d, one, OK0);
-	dialog_flags(&d, ACK);
-	dialog_expect_at_pod(&d, one, NULL, 0);
-	assert_int_not_equal(one->received, d.next);
-	return d;
-}
 
 /* A bare ACK of the client or of the pod, before its options. */
 static struct pkt ack_of_client(const struct dialog *d)
@@ -96,7 +68,7 @@ static void test_options_in_any_order_are_translated_and_unknown_ones_pass(void 
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = back_on_first_leg(*state, family, &pod);
+		struct dialog d = dialog_returns(*state, family, &pod);
 
 		for (size_t i = 0; i < ARRAY_SIZE(layouts); i++) {
 			bool tstamp = count(layouts[i].layout, 't');
@@ -138,7 +110,7 @@ static void test_options_that_lie_about_their_length_harm_nobody(void **state)
 
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = back_on_first_leg(*state, family, &pod);
+		struct dialog d = dialog_returns(*state, family, &pod);
 		size_t options = family == SHUNT_V6 ? 74 : 54;
 
 		for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
@@ -404,7 +376,7 @@ static void test_urgent_data_and_pushes_pass(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = back_on_first_leg(*state, family, &pod);
+		struct dialog d = dialog_returns(*state, family, &pod);
 		struct pkt to = ack_of_client(&d), back = ack_of_pod(&d, &pod);
 		const struct pkt *p = &d.r.out.pkt;
 

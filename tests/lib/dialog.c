@@ -488,3 +488,33 @@ void dialog_exchange(struct dialog *d, struct dialog_pod *pod, const char *reque
 	dialog_flags(d, ACK);
 	dialog_expect_at_pod(d, pod, NULL, 0);
 }
+
+static void exchange_on_leg(struct dialog *d, struct dialog_pod *pod)
+{
+	dialog_pod_says(d, pod, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	dialog_flags(d, ACK);
+	dialog_expect_at_pod(d, pod, NULL, 0);
+}
+
+struct dialog dialog_returns(struct bpfrun *run, enum shunt_family family, struct dialog_pod *ret_one)
+{
+	static const char one[] = "GET / HTTP/1.1\r\nHost: example.com\r\nuserhash: 000\r\n\r\n";
+	static const char two[] = "GET / HTTP/1.1\r\nHost: example.com\r\nuserhash: 1011\r\n\r\n";
+	struct dialog d = dialog_of(run, family);
+	struct dialog_pod other = dialog_pod(&d, DIALOG_V2);
+	uint32_t start;
+
+	bpfrun_forget(run);
+	*ret_one = dialog_pod(&d, DIALOG_V1);
+	dialog_exchange(&d, ret_one, one);
+	start = d.next;
+	dialog_says(&d, two);
+	dialog_expect_leg(&d, &other, start);
+	dialog_pod_accepts(&d, &other, two, strlen(two));
+	exchange_on_leg(&d, &other);
+	dialog_says(&d, one);
+	dialog_expect_at_pod(&d, ret_one, one, strlen(one));
+	exchange_on_leg(&d, ret_one);
+	assert_int_not_equal(ret_one->received, d.next);
+	return d;
+}

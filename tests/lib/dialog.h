@@ -114,6 +114,12 @@ void dialog_expect_ack(struct dialog *d);
 /* A whole exchange on a new connection: handshake, request, leg, response "200 OK" without a body, its ACK. */
 void dialog_exchange(struct dialog *d, struct dialog_pod *pod, const char *request);
 
+/*
+ * A connection that has come back to its first leg, of v1, after a request that went to v2: that leg's numbers differ from the client's in both directions.
+ * All is answered and acknowledged. Flows of before are forgotten.
+ */
+struct dialog dialog_returns(struct bpfrun *run, enum shunt_family family, struct dialog_pod *ret_one);
+
 /* Fails with what the packet at hand is. */
 void dialog_fail(const struct dialog *d, const char *what);
 

@@ -398,3 +398,49 @@ int pkt_parse(const uint8_t *frame, size_t len, struct pkt *ret_pkt, const char 
 	*ret_pkt = p;
 	return 0;
 }
+
+/* ---- ICMP errors ---------------------------------------------------------------------------------------------------------------------- */
+
+size_t pkt_icmp_build(const struct pkt_icmp *icmp, uint8_t frame[PKT_MAX])
+{
+	struct pkt pkt = { .saddr = icmp->saddr, .daddr = icmp->daddr, .kind = PKT_PING, .to_client = icmp->to_client, .payload = icmp->quoted,
+			   .len = icmp->quoted_len };
+	bool v4 = addr_is_v4(&icmp->saddr);
+	size_t len = pkt_build(&pkt, frame), l4 = sizeof(struct ethhdr) + (v4 ? sizeof(struct iphdr) : sizeof(struct ip6_hdr));
+	uint32_t sum;
+
+	frame[l4] = icmp->type;
+	frame[l4 + 1] = icmp->code;
+	put16(frame + l4 + 2, 0);
+	put32(frame + l4 + 4, icmp->mtu);
+	sum = v4 ? pkt_sum(frame + l4, len - l4, 0) : transport_sum(&pkt, IPPROTO_ICMPV6, frame + l4, len - l4);
+	put16(frame + l4 + 2, ~sum & 0xffff);
+	return len;
+}
+
+int pkt_icmp_parse(const uint8_t *frame, size_t len, struct pkt_icmp *ret_icmp, const char **ret_why)
+{
+	const uint8_t *l4;
+	struct pkt p = {};
+	uint8_t protocol;
+	size_t l4_len;
+	uint32_t sum;
+	int r;
+
+	if (len < sizeof(struct ethhdr))
+		return bad(-EPROTO, "cut within the Ethernet header", ret_why);
+	r = parse_macs(frame, &p, ret_why);
+	if (r)
+		return r;
+	r = parse_ip(frame + sizeof(struct ethhdr), len - sizeof(struct ethhdr), frame[12] << 8 | frame[13], &p, &protocol, &l4, &l4_len, ret_why);
+	if (r)
+		return r;
+	if (protocol != (addr_is_v4(&p.saddr) ? IPPROTO_ICMP : IPPROTO_ICMPV6) || l4_len < 8)
+		return bad(-EPROTO, "not ICMP", ret_why);
+	sum = addr_is_v4(&p.saddr) ? pkt_sum(l4, l4_len, 0) : transport_sum(&p, protocol, l4, l4_len);
+	if (sum != 0xffff)
+		return bad(-EBADMSG, "ICMP checksum", ret_why);
+	*ret_icmp = (struct pkt_icmp){ .saddr = p.saddr, .daddr = p.daddr, .to_client = p.to_client, .type = l4[0], .code = l4[1],
+				       .mtu = get32(l4 + 4), .quoted = l4 + 8, .quoted_len = l4_len - 8 };
+	return 0;
+}

@@ -59,6 +59,21 @@ size_t pkt_build(const struct pkt *pkt, uint8_t frame[PKT_MAX]);
  */
 int pkt_parse(const uint8_t *frame, size_t len, struct pkt *ret_pkt, const char **ret_why);
 
+/* An ICMP error, of the family of its addresses. */
+struct pkt_icmp {
+	struct shunt_addr saddr, daddr;
+	bool to_client;
+	uint8_t type, code;
+	uint16_t mtu;
+	const uint8_t *quoted; /* from the IP header on; after pkt_icmp_parse(): within the frame */
+	size_t quoted_len;
+};
+
+size_t pkt_icmp_build(const struct pkt_icmp *icmp, uint8_t frame[PKT_MAX]);
+
+/* As pkt_parse(). What is quoted is not looked at. */
+int pkt_icmp_parse(const uint8_t *frame, size_t len, struct pkt_icmp *ret_icmp, const char **ret_why);
+
 /* The Internet checksum (RFC 1071) of bytes, not inverted, on top of `sum`. */
 uint32_t pkt_sum(const void *bytes, size_t len, uint32_t sum);
 
