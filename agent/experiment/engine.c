@@ -14,6 +14,7 @@
 #include "experiment/state.h"
 #include "experiment/status.h"
 #include "reading/builtin.h"
+#include "reading/collected.h"
 #include "reading/provider.h"
 #include "reading/query.h"
 #include "util/cleanup.h"
@@ -55,6 +56,7 @@ struct run {
 	uv_timer_t timer;
 	bool seen;
 	struct task_run *task;
+	char *task_name; /* of the task that runs */
 	struct readings *readings; /* while they are taken */
 	struct asked *asked;
 	size_t asked_count, waiting;
@@ -255,6 +257,24 @@ static void read_builtins(struct run *run, size_t version, const struct resoluti
 	}
 }
 
+/* Iter8's own built-in metrics (provider iter8) are of the load that metrics/collect has driven, once it has. */
+static void read_collected(struct run *run, size_t version)
+{
+	const json_t *data = json_object_get(run->state->collected, "data");
+	struct series_numbers numbers;
+
+	if (!collected_numbers(data, run->readings->versions[version], &numbers))
+		return;
+	for (size_t m = 0; m < run->readings->metric_count; m++) {
+		const char *reference = run->readings->metrics[m];
+		struct metric_origin origin = metric_resolve(run->engine->world, run->ns, reference);
+		bool iter8 = origin.object ? strcmp(origin.object->provider, "iter8") == 0 : strncmp(reference, "iter8-system/", 13) == 0;
+
+		if (origin.source == METRIC_BUILTIN && iter8)
+			builtin_read(origin.builtin, &numbers, &run->readings->cells[m * run->readings->version_count + version]);
+	}
+}
+
 static void finish_reading(struct run *run);
 
 static void answered(void *arg, struct reading *reading)
@@ -365,6 +385,7 @@ static int begin_reading(struct run *run)
 		split_observe(run->experiment, run->state, resolution.percent);
 	for (size_t v = 0; r == 0 && v < run->experiment->version_count; v++) {
 		read_builtins(run, v, &resolution);
+		read_collected(run, v);
 		for (size_t m = 0; m < run->readings->metric_count; m++)
 			read_others(run, m, v);
 	}
@@ -554,19 +575,30 @@ static void promote(struct run *run, const struct decide_input *in)
 	decide_promoted(in, run->state, r);
 }
 
-static json_t *task_context(const struct run *run)
+/* What templates of a task may name; NULL: no version is recommended yet. document: the experiment with its status. */
+static json_t *task_values(const struct run *run, json_t *document)
 {
 	const struct version_detail *version;
-	json_t *context;
+	json_t *values;
 
 	if (!run->state->recommended)
 		return NULL;
 	version = &run->experiment->versions[decide_version(run->experiment, run->state->recommended)];
-	context = json_pack("{s:s}", "name", version->name);
+	values = json_pack("{s:s}", "name", version->name);
 	for (size_t i = 0; i < version->variable_count; i++)
-		json_object_set_new(context, version->variables[i].name, json_string(version->variables[i].value));
-	json_object_set(context, "this", run->experiment->meta.document);
-	return context;
+		json_object_set_new(values, version->variables[i].name, json_string(version->variables[i].value));
+	json_object_set(values, "this", document);
+	return values;
+}
+
+/* The experiment as the manifest has it, with the status as it is now. */
+static json_t *whole_document(const struct run *run)
+{
+	_cleanup_json_ json_t *status = status_to_json(run->experiment, run->state);
+	json_t *document = json_copy(run->experiment->meta.document) ?: json_object();
+
+	json_object_set(document, "status", json_object_get(status, "status"));
+	return document;
 }
 
 static void report_task(struct run *run, bool ok, const char *message)
@@ -574,29 +606,45 @@ static void report_task(struct run *run, bool ok, const char *message)
 	_cleanup_(cleanup_call) struct decide_call call = {};
 
 	log_msg(ok ? LOG_INFO : LOG_ERR, "experiment %s: %s", run->label, message);
+	if (run->state->task_next == 0)
+		json_array_clear(run->state->tasks);
+	json_array_append_new(run->state->tasks, json_pack("{s:s, s:b, s:s}", "task", run->task_name ?: "", "ok", ok, "message", message));
 	if (make_call(run, &call) == 0)
 		decide_task_done(&call.in, run->state, ok, message);
 }
 
-static void task_ended(void *arg, bool ok, const char *message)
+static void task_ended(void *arg, const struct task_outcome *outcome)
 {
 	struct run *run = arg;
 
 	run->task = NULL;
-	report_task(run, ok, message);
+	if (outcome->collected) {
+		json_decref(run->state->collected);
+		run->state->collected = status_collected(json_incref(outcome->collected), engine_now(run->engine));
+	}
+	report_task(run, outcome->ok, outcome->message);
 	advance(run);
 }
 
-/* Returns whether the task is running; when it could not start, that is reported already. */
+/* Returns whether the task is running; when it is not, that is reported already. */
 static bool start_task(struct run *run, const struct task *task)
 {
-	_cleanup_json_ json_t *context = task_context(run);
-	_cleanup_free_ char *problem = NULL;
-	int r = task_start(run->engine->loop, task, context, &run->engine->options.task, task_ended, run, &run->task, &problem);
+	_cleanup_json_ json_t *document = whole_document(run), *values = task_values(run, document);
+	const struct task_context context = {
+		.experiment = run->experiment,
+		.document = document,
+		.values = values,
+		.world = &run->engine->world,
+		.collected = json_object_get(run->state->collected, "data"),
+	};
+	_cleanup_free_ char *text = NULL;
+	int r;
 
+	text_replace(&run->task_name, "%s", task->name);
+	r = task_start(run->engine->loop, task, &context, &run->engine->options.task, task_ended, run, &run->task, &text);
 	if (r == 0)
 		return true;
-	report_task(run, false, problem ?: strerror(-r));
+	report_task(run, r > 0, text ?: strerror(-r));
 	return false;
 }
 
@@ -666,6 +714,7 @@ static void run_closed(uv_handle_t *handle)
 	free(run->name);
 	free(run->path);
 	free(run->label);
+	free(run->task_name);
 	free(run);
 }
 
@@ -856,6 +905,7 @@ int engine_new(uv_loop_t *loop, const struct engine_options *options, const stru
 	engine->secrets = options->secrets ? strdup(options->secrets) : text_printf("%s/.secrets", options->folder);
 	engine->user = options->task.user ? strdup(options->task.user) : NULL;
 	engine->options.task.user = engine->user;
+	engine->options.task.secrets = engine->secrets;
 	if (!engine->options.random.next)
 		engine->options.random.next = system_random;
 	if (!engine->folder || !engine->secrets || provider_new(loop, engine->secrets, &engine->provider) < 0) {

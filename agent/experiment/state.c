@@ -46,7 +46,8 @@ int state_new(struct state **ret_state)
 	state->base = json_object();
 	state->missing = json_object();
 	state->events = json_array();
-	if (!state->base || !state->missing || !state->events)
+	state->tasks = json_array();
+	if (!state->tasks || !state->base || !state->missing || !state->events)
 		return -ENOMEM;
 	*ret_state = TAKE_PTR(state);
 	return 0;
@@ -86,6 +87,8 @@ void state_free(struct state **state)
 	json_decref(s->weights);
 	free(s->promotion.route);
 	free(s->promotion.version);
+	json_decref(s->tasks);
+	json_decref(s->collected);
 	json_decref(s->base);
 	json_decref(s->missing);
 	json_decref(s->metrics);

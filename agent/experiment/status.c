@@ -141,6 +141,11 @@ json_t *status_analysis(const struct experiment *experiment, const struct readin
 			 "weights", analysis_part(weights_data(experiment, assessment), assessment->weights_message, now));
 }
 
+json_t *status_collected(json_t *data, int64_t now)
+{
+	return analysis_part(data, "", now);
+}
+
 void status_note_missing(struct state *state, const struct readings *readings, int64_t now)
 {
 	json_t *missing = json_object();
@@ -283,12 +288,23 @@ static json_t *own_json(const struct state *state)
 		json_object_set(own, "missing", state->missing);
 	if (state->task_action)
 		json_object_set_new(own, "task", json_pack("{s:s, s:i}", "action", state->task_action, "next", (int)state->task_next));
+	if (json_array_size(state->tasks))
+		json_object_set(own, "tasks", state->tasks);
 	put_string(own, "uid", state->uid);
 	if (state->split.held || state->split.problem)
 		json_object_set_new(own, "split", split_json(&state->split));
 	if (state->promotion.made)
 		json_object_set_new(own, "promotion", promotion_json(&state->promotion));
 	return own;
+}
+
+static json_t *analysis_json(const struct state *state)
+{
+	json_t *analysis = state->analysis ? json_copy(state->analysis) : json_object();
+
+	if (state->collected)
+		json_object_set(analysis, "aggregatedBuiltinHists", state->collected);
+	return analysis;
 }
 
 static json_t *status_json(const struct state *state)
@@ -305,8 +321,8 @@ static json_t *status_json(const struct state *state)
 		json_object_set(status, "currentWeightDistribution", state->weights);
 	if (state->metrics)
 		json_object_set(status, "metrics", state->metrics);
-	if (state->analysis)
-		json_object_set(status, "analysis", state->analysis);
+	if (state->analysis || state->collected)
+		json_object_set_new(status, "analysis", analysis_json(state));
 	return status;
 }
 
@@ -487,10 +503,20 @@ static int read_own(const json_t *own, struct state *state)
 	json_object_update(state->base, base);
 	if (missing)
 		json_object_update(state->missing, missing);
+	json_array_extend(state->tasks, json_object_get(own, "tasks"));
 	state->uid = copy_string(own, "uid");
 	if (read_split(json_object_get(own, "split"), &state->split) < 0)
 		return -EINVAL;
 	return read_promotion(json_object_get(own, "promotion"), &state->promotion);
+}
+
+/* What tasks have collected outlives the analysis of an iteration. */
+static void read_analysis(json_t *analysis, struct state *state)
+{
+	state->collected = json_incref(json_object_get(analysis, "aggregatedBuiltinHists"));
+	state->analysis = json_object_get(analysis, "winnerAssessment") ? json_copy(analysis) : NULL;
+	if (state->analysis)
+		json_object_del(state->analysis, "aggregatedBuiltinHists");
 }
 
 /* Which part of the status cannot be read; NULL: all can. */
@@ -517,7 +543,7 @@ static const char *read_status(const json_t *status, struct state *state)
 	state->message = copy_string(status, "message");
 	state->weights = json_incref(json_object_get(status, "currentWeightDistribution"));
 	state->metrics = json_incref(json_object_get(status, "metrics"));
-	state->analysis = json_incref(json_object_get(status, "analysis"));
+	read_analysis(json_object_get(status, "analysis"), state);
 	return NULL;
 }
 

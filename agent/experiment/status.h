@@ -35,6 +35,9 @@ json_t *status_metrics(const struct world *world, const struct experiment *exper
 /* status.analysis of an iteration. now: ms since the epoch. */
 json_t *status_analysis(const struct experiment *experiment, const struct readings *readings, const struct assessment *assessment, int64_t now);
 
+/* status.analysis.aggregatedBuiltinHists: what metrics/collect has measured (reading/collected.h). Takes data. */
+json_t *status_collected(json_t *data, int64_t now);
+
 /* Brings state.missing up to date: what has no value, why, and since when. */
 void status_note_missing(struct state *state, const struct readings *readings, int64_t now);
 

@@ -48,10 +48,33 @@ static int put_value(FILE *out, const json_t *value)
 	return 0;
 }
 
-/* Follows ".a.b" from *at on and moves *at past it. *ret_value is NULL where the path leads nowhere. -EINVAL: not a path. */
-static int follow_path(const char **at, const json_t *context, const json_t **ret_value)
+const json_t *template_member(const json_t *object, const char *name, size_t length)
 {
-	const json_t *value = context;
+	const json_t *metadata = json_object_get(object, "metadata"), *value = json_object_getn(object, name, length);
+	char lower[64];
+
+	if (value || length == 0 || length >= sizeof(lower))
+		return value;
+	memcpy(lower, name, length);
+	lower[0] = (char)tolower((unsigned char)lower[0]);
+	lower[length] = '\0';
+	value = json_object_get(object, lower);
+	if (!value && metadata)
+		value = strcmp(lower, "objectMeta") == 0 ? metadata : json_object_get(metadata, lower);
+	return value;
+}
+
+/* A template language: what stands around a field, and where fields are looked up. */
+struct language {
+	const char *open, *close;
+	const json_t *context, *secret;
+	bool go; /* names as Go spells them, and .Secret "key" */
+};
+
+/* Follows ".a.b" from *at on and moves *at past it. *ret_value is NULL where the path leads nowhere. -EINVAL: not a path. */
+static int follow_path(const char **at, const struct language *language, const json_t **ret_value)
+{
+	const json_t *value = language->context;
 	const char *p = *at;
 
 	if (*p != '.')
@@ -61,7 +84,7 @@ static int follow_path(const char **at, const json_t *context, const json_t **re
 
 		if (n == 0)
 			return -EINVAL;
-		value = json_object_getn(value, p + 1, n);
+		value = language->go ? template_member(value, p + 1, n) : json_object_getn(value, p + 1, n);
 		p += 1 + n;
 	}
 	*at = p;
@@ -69,31 +92,48 @@ static int follow_path(const char **at, const json_t *context, const json_t **re
 	return 0;
 }
 
-/* Expands what follows "{{" at p; returns where the text goes on, NULL when it is no field. */
-static const char *expand_action(FILE *out, const char *p, const json_t *context)
+/* .Secret "key" */
+static int follow_secret(const char **at, const struct language *language, const json_t **ret_value)
+{
+	const char *key = *at + strlen(".Secret"), *end;
+
+	key += strspn(key, " \t\r\n");
+	end = *key == '"' ? strchr(key + 1, '"') : NULL;
+	*ret_value = end ? json_object_getn(language->secret, key + 1, (size_t)(end - key - 1)) : NULL;
+	if (!*ret_value)
+		return -EINVAL;
+	*at = end + 1;
+	return 0;
+}
+
+/* Expands what follows the opening braces at p; returns where the text goes on, NULL when it is no field. */
+static const char *expand_action(FILE *out, const char *p, const struct language *language)
 {
 	const json_t *value;
+	int r;
 
 	p += strspn(p, " \t\r\n");
-	if (follow_path(&p, context, &value) < 0)
+	r = language->go && strncmp(p, ".Secret", strlen(".Secret")) == 0 ? follow_secret(&p, language, &value) : follow_path(&p, language, &value);
+	if (r < 0)
 		return NULL;
 	p += strspn(p, " \t\r\n");
-	if (strncmp(p, "}}", 2) != 0 || put_value(out, value) < 0)
+	if (strncmp(p, language->close, 2) != 0 || put_value(out, value) < 0)
 		return NULL;
 	return p + 2;
 }
 
-static char *action_problem(const char *action)
+static char *action_problem(const char *action, const struct language *language)
 {
-	const char *end = strstr(action, "}}");
+	const char *end = strstr(action, language->close);
 
 	if (!end)
-		return text_printf("template \"%s\" has no closing }}", action);
-	return text_printf("template \"%.*s\" is not understood: only a field that holds text, such as {{ .promote }} or {{ .this.metadata.name }}, can stand between the braces",
-			   (int)(end + 2 - action), action);
+		return text_printf("template \"%s\" has no closing %s", action, language->close);
+	return text_printf("template \"%.*s\" is not understood: only a field that holds text, such as %s, can stand between the braces",
+			   (int)(end + 2 - action), action,
+			   language->go ? "@< .Spec.Target >@ or @< .Secret \"key\" >@ of a secret that has the key" : "{{ .promote }} or {{ .this.metadata.name }}");
 }
 
-int template_expand(const char *text, const json_t *context, char **ret_text, char **ret_problem)
+static int expand(const char *text, const struct language *language, char **ret_text, char **ret_problem)
 {
 	_cleanup_free_ char *result = NULL;
 	const char *open, *next;
@@ -102,12 +142,12 @@ int template_expand(const char *text, const json_t *context, char **ret_text, ch
 
 	if (!out)
 		return -ENOMEM;
-	for (open = strstr(text, "{{"); open; open = strstr(text, "{{")) {
+	for (open = strstr(text, language->open); open; open = strstr(text, language->open)) {
 		fwrite(text, 1, (size_t)(open - text), out);
-		next = expand_action(out, open + 2, context);
+		next = expand_action(out, open + 2, language);
 		if (!next) {
 			fclose(out);
-			*ret_problem = action_problem(open);
+			*ret_problem = action_problem(open, language);
 			return -EINVAL;
 		}
 		text = next;
@@ -117,6 +157,16 @@ int template_expand(const char *text, const json_t *context, char **ret_text, ch
 		return -ENOMEM;
 	*ret_text = TAKE_PTR(result);
 	return 0;
+}
+
+int template_expand(const char *text, const json_t *context, char **ret_text, char **ret_problem)
+{
+	return expand(text, &(struct language){ .open = "{{", .close = "}}", .context = context }, ret_text, ret_problem);
+}
+
+int template_expand_run(const char *text, const json_t *experiment, const json_t *secret, char **ret_text, char **ret_problem)
+{
+	return expand(text, &(struct language){ .open = "@<", .close = ">@", .context = experiment, .secret = secret, .go = true }, ret_text, ret_problem);
 }
 
 /* ---- $name ---- */

@@ -3,6 +3,7 @@
  * The two template languages that Iter8's manifests use.
  *
  *     task arguments    kubectl apply -f {{ .promote }}          Go templates, of which tasks use the field look-up
+ *     run: scripts      echo @< .Spec.Target >@                  the same on the Experiment as Iter8's Go program sees it
  *     metric queries    ...{ns='$ns'}[${elapsedTime}s]           Python's string.Template, safe_substitute
  *
  * Both put plain text in. (Iter8's handler used html/template, which turned the & of a promote URL into &amp;: reference/iter8.md section 3.3, T10.)
@@ -18,6 +19,18 @@
  * Returns 0 and *ret_text, or -EINVAL and *ret_problem, a sentence; both are the caller's to free.
  */
 int template_expand(const char *text, const json_t *context, char **ret_text, char **ret_problem);
+
+/*
+ * The same between @< and >@, on an Experiment: .Spec.Target, .Name, .Status.VersionRecommendedForPromotion, also as YAML spells them (.spec.target); and
+ * .Secret "key" from the secret (NULL: there is none), whose missing keys are errors.
+ */
+int template_expand_run(const char *text, const json_t *experiment, const json_t *secret, char **ret_text, char **ret_problem);
+
+/*
+ * A member as Go or YAML spells it: the key itself, else with a small first letter; of an object with `metadata` also what Go embeds from there (Name,
+ * Namespace, Labels, Annotations, ObjectMeta). NULL: there is none. Borrowed.
+ */
+const json_t *template_member(const json_t *object, const char *name, size_t length);
 
 /*
  * Expands $name, ${name} and $$ (a dollar) from an object of strings. A name that is not there, and a $ that starts nothing, stay as they are

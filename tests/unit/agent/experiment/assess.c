@@ -97,7 +97,7 @@ static const struct {
 	{ false, false, 10, 15, false, 0, 95, "Error: ; Warning: ; Info: no version satisfies all objectives" },
 };
 
-static void the_ab_decision_is_that_of_iter8(void **state)
+static void the_truth_table_of_reference_7_5_holds(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(truth); i++) {
@@ -299,7 +299,7 @@ static const struct {
 	{ true, 1, 100, false },
 };
 
-static void only_a_candidates_measured_failure_asks_for_a_rollback(void **state)
+static void t4_only_a_candidates_measured_failure_asks_for_a_rollback(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rollbacks); i++) {
@@ -346,7 +346,7 @@ static void an_ab_experiment_without_a_reward_says_so(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_ab_decision_is_that_of_iter8),
+		cmocka_unit_test(the_truth_table_of_reference_7_5_holds),
 		cmocka_unit_test(direction_low_takes_the_smaller_reward),
 		cmocka_unit_test(an_objective_holds_between_its_limits_and_needs_a_value),
 		cmocka_unit_test(what_is_missing_is_said_and_by_whom),
@@ -354,7 +354,7 @@ int main(void)
 		cmocka_unit_test(a_tie_of_two_best_of_three_has_no_winner_and_shares_the_traffic),
 		cmocka_unit_test(weights_climb_by_the_increment_and_stop_at_the_exploration),
 		cmocka_unit_test(a_candidate_gets_no_more_than_its_caps),
-		cmocka_unit_test(only_a_candidates_measured_failure_asks_for_a_rollback),
+		cmocka_unit_test(t4_only_a_candidates_measured_failure_asks_for_a_rollback),
 		cmocka_unit_test(without_objectives_every_version_is_feasible),
 		cmocka_unit_test(an_ab_experiment_without_a_reward_says_so),
 	};

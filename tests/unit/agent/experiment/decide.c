@@ -111,7 +111,7 @@ static bool has_event(const struct state *state, const char *text)
 }
 
 /* reference/iter8.md section 7.1 */
-static void the_tutorial_takes_its_ten_iterations_from_0_to_90_s_and_finishes_at_100_s(void **state)
+static void the_timeline_of_reference_7_1_ten_iterations_from_0_to_90_s_and_the_finish_at_100_s(void **state)
 {
 	struct scene *s = *state;
 	struct decision decision;
@@ -323,7 +323,7 @@ static void without_a_winner_the_verdict_is_in_the_condition(void **state)
 }
 
 /* T3: Iter8 keeps the recommendation of the iteration before. */
-static void a_rollback_recommends_the_baseline_and_finishes_at_once(void **state)
+static void t3_a_rollback_recommends_the_baseline_and_finishes_at_once(void **state)
 {
 	struct scene *s = *state;
 
@@ -345,7 +345,7 @@ static void a_rollback_recommends_the_baseline_and_finishes_at_once(void **state
 	assert_false(s->state->conditions[CONDITION_FAILED].status);
 }
 
-static void no_winner_is_a_condition_of_its_own(void **state)
+static void both_infeasible_says_so_as_does_no_winner(void **state)
 {
 	struct scene *s = *state;
 
@@ -478,14 +478,18 @@ static void an_unknown_metric_fails_before_the_first_iteration(void **state)
 	assert_begins(s->state->message, "MetricUnavailable: Unable to find metric shunt/mean-latencyy: there is no Metric object of that name, and the built-in ones are request-count, ");
 }
 
-/* T8: Iter8 completes without Failed. */
-static void an_unknown_task_fails_before_anything_runs(void **state)
+/* Iter8 completes without Failed. */
+static void t8_invalid_tasks_fail_the_experiment_with_the_reason_before_anything_runs(void **state)
 {
 	struct scene *s = *state;
 
 	s->tasks[0].name = (char *)"common/bash";
 	assert_int_equal(next(s).kind, DECIDE_OVER);
-	assert_string_equal(s->state->message, "InvalidExperiment: spec.strategy.actions.finish[0]: task \"common/bash\" is not known to this version of shunt; known: common/exec");
+	assert_string_equal(s->state->message,
+			    "InvalidExperiment: spec.strategy.actions.finish[0].with.cmd: common/bash has no such input; it has script");
+	assert_true(s->state->conditions[CONDITION_FAILED].status);
+	assert_string_equal(s->state->conditions[CONDITION_FAILED].message, s->state->message + strlen("InvalidExperiment: "));
+	assert_true(s->state->conditions[CONDITION_COMPLETED].status);
 	assert_false(s->state->conditions[CONDITION_TARGET_ACQUIRED].status);
 }
 
@@ -509,7 +513,7 @@ static const struct {
 	{ "same second, same age, name after", "flowers", "default", "zzz", T0, 100, false, false, false },
 };
 
-static void one_target_has_one_experiment_and_ties_have_an_order(void **state)
+static void same_second_contenders_have_an_order_and_one_target_one_experiment(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rivals); i++) {
@@ -555,7 +559,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		T(the_tutorial_takes_its_ten_iterations_from_0_to_90_s_and_finishes_at_100_s),
+		T(the_timeline_of_reference_7_1_ten_iterations_from_0_to_90_s_and_the_finish_at_100_s),
 		T(the_events_are_those_of_iter8_in_their_order),
 		T(loop_tasks_run_after_every_loop_and_the_start_task_once),
 		T(a_restart_goes_on_from_the_first_task_that_was_not_done),
@@ -563,16 +567,16 @@ int main(void)
 		T(a_conformance_experiment_promotes_nothing),
 		T(a_final_verdict_ends_the_experiment_at_once),
 		T(without_a_winner_the_verdict_is_in_the_condition),
-		T(a_rollback_recommends_the_baseline_and_finishes_at_once),
-		T(no_winner_is_a_condition_of_its_own),
+		T(t3_a_rollback_recommends_the_baseline_and_finishes_at_once),
+		T(both_infeasible_says_so_as_does_no_winner),
 		T(a_failed_task_fails_the_experiment_and_says_why),
 		T(steering_is_tried_again_after_an_interval),
 		cmocka_unit_test(an_invalid_experiment_fails_with_what_was_found_and_allowed),
 		T(two_versions_of_one_name_are_refused),
 		T(a_field_path_begins_with_a_dot),
 		T(an_unknown_metric_fails_before_the_first_iteration),
-		T(an_unknown_task_fails_before_anything_runs),
-		cmocka_unit_test(one_target_has_one_experiment_and_ties_have_an_order),
+		T(t8_invalid_tasks_fail_the_experiment_with_the_reason_before_anything_runs),
+		cmocka_unit_test(same_second_contenders_have_an_order_and_one_target_one_experiment),
 		T(waiting_is_said_once),
 	};
 

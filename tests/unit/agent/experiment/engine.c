@@ -357,7 +357,7 @@ static int steer_and_leave_mark(void *arg)
 	return edge_steer(arg);
 }
 
-static void steering_comes_before_the_finish_task(void **state)
+static void t13_the_winners_users_stay_because_steering_comes_before_the_finish_task(void **state)
 {
 	struct bench *bench = *state;
 	struct engine_options options = { .folder = bench->folder, .interval_ms = INTERVAL_MS, .task = { .user = "root" } };
@@ -725,7 +725,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(the_tutorial_ends_with_its_winner_promoted_and_its_task_run),
-		T(steering_comes_before_the_finish_task),
+		T(t13_the_winners_users_stay_because_steering_comes_before_the_finish_task),
 		T(a_restart_goes_on_with_the_same_iteration_start_and_counters),
 		T(a_restart_in_the_finish_task_runs_it_again_and_steers_from_the_first_plan_on),
 		T(a_promotion_ends_when_the_route_is_changed_and_never_comes_back),

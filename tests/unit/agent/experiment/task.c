@@ -2,6 +2,7 @@
 /* Real children: what a task may do is what the kernel lets its process do. */
 #include "experiment/task.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -10,24 +11,41 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "reading/collected.h"
 #include "util/cleanup.h"
+#include "util/log.h"
+#include "util/text.h"
 
 struct outcome {
 	bool done, ok;
 	char *message;
+	json_t *collected;
 };
 
-static void keep_outcome(void *arg, bool ok, const char *message)
+static void keep_outcome(void *arg, const struct task_outcome *from)
 {
 	struct outcome *outcome = arg;
 
 	outcome->done = true;
-	outcome->ok = ok;
-	outcome->message = strdup(message);
+	outcome->ok = from->ok;
+	outcome->message = strdup(from->message);
+	outcome->collected = json_incref(from->collected);
+}
+
+static struct version_detail versions[] = { { .name = (char *)"flowers-v1" }, { .name = (char *)"flowers-v2" } };
+static struct experiment experiment = { .meta = { .ns = (char *)"default", .name = (char *)"exp" }, .target = (char *)"flowers", .testing = TESTING_AB,
+					.versions = versions, .version_count = 2 };
+
+/* values are the document, too: most tasks look at one of them only. */
+static struct task_context context_of(const json_t *values)
+{
+	return (struct task_context){ .experiment = &experiment, .document = values, .values = values };
 }
 
 static struct task exec_task(json_t *with)
@@ -41,9 +59,8 @@ static json_t *shell(const char *script)
 }
 
 /* Runs a task to its end. */
-static struct outcome run_task(json_t *with, const json_t *context, const struct task_options *options)
+static struct outcome run_in(const struct task *task, const struct task_context *context, const struct task_options *options)
 {
-	struct task task = exec_task(with);
 	struct outcome outcome = {};
 	struct task_run *run;
 	char *problem = NULL;
@@ -51,11 +68,20 @@ static struct outcome run_task(json_t *with, const json_t *context, const struct
 	int r;
 
 	assert_int_equal(uv_loop_init(&loop), 0);
-	r = task_start(&loop, &task, context, options, keep_outcome, &outcome, &run, &problem);
-	if (r < 0)
-		outcome = (struct outcome){ .message = problem };
+	r = task_start(&loop, task, context, options, keep_outcome, &outcome, &run, &problem);
+	if (r != 0)
+		outcome = (struct outcome){ .ok = r > 0, .message = problem };
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&loop), 0); /* nothing of the task is left */
+	return outcome;
+}
+
+static struct outcome run_task(json_t *with, const json_t *values, const struct task_options *options)
+{
+	struct task task = exec_task(with);
+	struct task_context context = context_of(values);
+	struct outcome outcome = run_in(&task, &context, options);
+
 	json_decref(with);
 	return outcome;
 }
@@ -132,7 +158,7 @@ static void a_child_is_nobody_unless_configured(void **state)
 	free(outcome.message);
 	outcome = run_shell("id -un", &(struct task_options){ .user = "no-such-user" });
 	assert_false(outcome.done);
-	assert_string_equal(outcome.message, "spec.strategy.actions.finish[0]: there is no user no-such-user on this machine to run it as");
+	assert_string_equal(outcome.message, "spec.strategy.actions.finish[0] common/exec: there is no user no-such-user on this machine to run it as");
 	free(outcome.message);
 }
 
@@ -222,6 +248,7 @@ static void a_cancelled_task_is_killed_and_not_reported(void **state)
 	_cleanup_json_ json_t *with = shell("sleep 1000");
 	_cleanup_json_ json_t *context = json_object();
 	struct task task = exec_task(with);
+	struct task_context given = context_of(context);
 	struct outcome outcome = {};
 	struct task_run *run;
 	char *problem = NULL;
@@ -229,7 +256,7 @@ static void a_cancelled_task_is_killed_and_not_reported(void **state)
 
 	(void)state;
 	uv_loop_init(&loop);
-	assert_int_equal(task_start(&loop, &task, context, &(struct task_options){}, keep_outcome, &outcome, &run, &problem), 0);
+	assert_int_equal(task_start(&loop, &task, &given, &(struct task_options){}, keep_outcome, &outcome, &run, &problem), 0);
 	task_cancel(&run);
 	assert_null(run);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -253,9 +280,28 @@ static const struct {
 } checks[] = {
 	{ "common/exec", "{\"cmd\": \"x\"}", NULL, NULL },
 	{ "common/exec", "{\"cmd\": \"x\", \"args\": [\"a\", 1, 1.5, true], \"disableInterpolation\": true}", NULL, NULL },
-	{ "common/bash", "{}", NULL, "p: task \"common/bash\" is not known to this version of shunt; known: common/exec" },
-	{ "run", "{}", NULL, "p: task \"run\" is not known to this version of shunt; known: common/exec" },
-	{ "common/exec", "{\"cmd\": \"x\"}", "CandidateWon()", "p.if: conditions are not known to this version of shunt; leave `if` out to run the task always" },
+	{ "common/bash", "{\"script\": \"true\"}", "WinnerFound() and not CandidateWon()", NULL },
+	{ "common/bash", "{}", NULL, "p.with.script: common/bash needs the script to run, a string" },
+	{ "common/promote-kubectl", "{\"manifest\": \"{{ .promote }}\", \"recursive\": true, \"namespace\": \"x\"}", NULL, NULL },
+	{ "common/promote-kubectl", "{\"recursive\": true}", NULL, "p.with.manifest: common/promote-kubectl needs the manifest to apply, a file name or URL" },
+	{ "knative/init-experiment", "{}", NULL,
+	  "p: task \"knative/init-experiment\" is not known to this version of shunt; known: common/exec, common/bash, common/promote-kubectl, common/readiness, "
+	  "metrics/collect, notification/http, notification/slack and run" },
+	{ "common/exec", "{\"cmd\": \"x\"}", "Candidate()",
+	  "p.if: an unknown function at \"Candidate()\" of \"Candidate()\"; allowed: WinnerFound(), CandidateWon(), fields such as Status.Stage, text, numbers, "
+	  "and, or, not, comparisons, parentheses" },
+	{ "common/readiness", "{\"objRefs\": [{\"kind\": \"svc\", \"name\": \"a\", \"namespace\": \"b\", \"waitFor\": \"condition=Ready\"}], \"numRetries\": 0}", NULL, NULL },
+	{ "common/readiness", "{\"objRefs\": [{\"kind\": \"svc\", \"name\": \"-A\"}]}", NULL, "p.with.objRefs[0].name: allowed: a DNS label (RFC 1123)" },
+	{ "common/readiness", "{\"numRetries\": -1}", NULL, "p.with.numRetries: allowed: a whole number from 0 on" },
+	{ "metrics/collect", "{\"versions\": []}", NULL, "p.with.versions: metrics/collect needs the versions to ask, a list of {name, url, headers}" },
+	{ "metrics/collect", "{\"versions\": [{\"name\": \"a\"}]}", NULL,
+	  "p.with.versions[0]: needs name and url, strings; headers, an object of strings, may be there" },
+	{ "metrics/collect", "{\"versions\": [{\"name\": \"a\", \"url\": \"u\"}], \"time\": \"1x\"}", NULL,
+	  "p.with.time: found \"1x\"; allowed: a duration such as 10s or 1m30s" },
+	{ "metrics/collect", "{\"versions\": [{\"name\": \"a\", \"url\": \"u\"}], \"qps\": 0}", NULL, "p.with.qps: allowed: a number above 0" },
+	{ "notification/http", "{\"URL\": \"u\", \"method\": \"PUT\"}", NULL, "p.with.method: found \"PUT\"; allowed: GET, POST" },
+	{ "notification/http", "{\"URL\": \"u\", \"authType\": \"Bearer\"}", NULL, "p.with.secret: authType Bearer needs the secret that it is made of" },
+	{ "notification/slack", "{\"channel\": \"C1\"}", NULL, "p.with.secret: notification/slack needs the secret whose key `token` is Slack's token" },
 	{ "common/exec", "{}", NULL, "p.with.cmd: common/exec needs the command to run, a string" },
 	{ "common/exec", "{\"cmd\": 1}", NULL, "p.with.cmd: common/exec needs the command to run, a string" },
 	{ "common/exec", "{\"cmd\": \"x\", \"arg\": []}", NULL, "p.with.arg: common/exec has no such input; it has cmd, args and disableInterpolation" },
@@ -283,14 +329,15 @@ static void without_a_recommendation_only_a_raw_task_runs(void **state)
 {
 	_cleanup_json_ json_t *with = json_pack("{s:s, s:[s]}", "cmd", "x", "args", "{{ .name }}");
 	struct task task = exec_task(with);
+	struct task_context given = context_of(NULL);
 	_cleanup_(task_free_args) char **args = NULL;
 	_cleanup_free_ char *problem = NULL;
 
 	(void)state;
-	assert_int_equal(task_args(&task, NULL, &args, &problem), -EINVAL);
+	assert_int_equal(task_args(&task, &given, NULL, &args, &problem), -EINVAL);
 	assert_non_null(strstr(problem, "no version is recommended yet"));
 	json_object_set_new(with, "disableInterpolation", json_true());
-	assert_int_equal(task_args(&task, NULL, &args, &problem), 0);
+	assert_int_equal(task_args(&task, &given, NULL, &args, &problem), 0);
 	assert_string_equal(args[1], "{{ .name }}");
 	assert_null(args[2]);
 }
@@ -299,12 +346,402 @@ static void a_bad_template_names_the_argument(void **state)
 {
 	_cleanup_json_ json_t *with = json_pack("{s:s, s:[s, s]}", "cmd", "x", "args", "a", "{{ range .x }}"), *context = json_object();
 	struct task task = exec_task(with);
+	struct task_context given = context_of(context);
 	_cleanup_(task_free_args) char **args = NULL;
 	_cleanup_free_ char *problem = NULL;
 
 	(void)state;
-	assert_int_equal(task_args(&task, context, &args, &problem), -EINVAL);
+	assert_int_equal(task_args(&task, &given, NULL, &args, &problem), -EINVAL);
 	assert_memory_equal(problem, "spec.strategy.actions.finish[0].with.args[1]: template", 53);
+}
+
+/* ---- commands ---- */
+
+static void assert_args(const struct task *task, const json_t *values, const json_t *secret, const char *const *expected)
+{
+	struct task_context given = context_of(values);
+	_cleanup_(task_free_args) char **args = NULL;
+	_cleanup_free_ char *problem = NULL;
+	size_t n = 0;
+
+	assert_int_equal(task_args(task, &given, secret, &args, &problem), 0);
+	for (; expected[n]; n++)
+		assert_string_equal(args[n], expected[n]);
+	assert_null(args[n]);
+}
+
+static void commands_are_what_iter8_runs_but_without_a_shell_unless_asked(void **state)
+{
+	_cleanup_json_ json_t *values = json_pack("{s:s, s:s, s:{s:{s:s, s:s}, s:{s:s}}}", "name", "v2", "promote", "https://x/?a=1&b='2+3'", "this", "metadata",
+						  "name", "exp", "namespace", "prod", "spec", "target", "flowers");
+	_cleanup_json_ json_t *bash = json_pack("{s:s}", "script", "echo {{ .promote }} {{ .this.metadata.namespace }}"), *secret = json_pack("{s:s}", "key", "s3");
+	_cleanup_json_ json_t *promote = json_pack("{s:s, s:b}", "manifest", "{{ .promote }}", "recursive", true);
+	const struct task tasks[] = {
+		{ .name = (char *)"common/bash", .with = bash, .path = (char *)"p" },
+		{ .name = (char *)"common/promote-kubectl", .with = promote, .path = (char *)"p" },
+		{ .name = (char *)"run", .run = (char *)"echo @< .Spec.Target >@ @<.Name>@ @< .Secret \"key\" >@ {{ .x }}", .path = (char *)"p" },
+	};
+
+	(void)state;
+	assert_args(&tasks[0], values, NULL, (const char *const[]){ "/bin/bash", "-c", "echo https://x/?a=1&b='2+3' prod", NULL });
+	assert_args(&tasks[1], values, NULL, (const char *const[]){ "kubectl", "apply", "--namespace", "default", "--recursive", "--filename", "https://x/?a=1&b='2+3'", NULL });
+	assert_args(&tasks[2], json_object_get(values, "this"), secret, (const char *const[]){ "/bin/bash", "-c", "echo flowers exp s3 {{ .x }}", NULL });
+}
+
+static void t10_arguments_are_plain_text(void **state)
+{
+	_cleanup_json_ json_t *values = json_pack("{s:s}", "promote", "https://x/?a=1&b='2+3'<>\"");
+	_cleanup_json_ json_t *with = json_pack("{s:s, s:[s]}", "cmd", "kubectl", "args", "-f={{ .promote }}");
+	const struct task task = exec_task(with);
+
+	(void)state;
+	assert_args(&task, values, NULL, (const char *const[]){ "kubectl", "-f=https://x/?a=1&b='2+3'<>\"", NULL });
+}
+
+static void a_run_script_is_run_by_bash_with_its_scratch_folder(void **state)
+{
+	_cleanup_json_ json_t *document = json_pack("{s:{s:s}}", "spec", "target", "flowers");
+	const struct task task = { .name = (char *)"run", .run = (char *)"[[ $SCRATCH_DIR == /tmp ]] && echo @< .spec.target >@", .path = (char *)"p" };
+	struct task_context context = context_of(document);
+	struct outcome outcome = run_in(&task, &context, &(struct task_options){});
+
+	(void)state;
+	assert_string_equal(outcome.message, "p run ended with status 0: flowers");
+	free(outcome.message);
+}
+
+static void a_task_whose_condition_does_not_hold_is_left_out(void **state)
+{
+	_cleanup_json_ json_t *document = json_loads("{\"status\": {\"analysis\": {\"winnerAssessment\": {\"data\": {\"winnerFound\": false}}}}}", 0, NULL);
+	const struct task task = { .name = (char *)"run", .run = (char *)"exit 1", .condition = (char *)"WinnerFound()", .path = (char *)"p" };
+	struct task_context context = context_of(document);
+	struct outcome outcome = run_in(&task, &context, &(struct task_options){});
+
+	(void)state;
+	assert_true(outcome.ok && !outcome.done);
+	assert_string_equal(outcome.message, "p run was left out: \"WinnerFound()\" does not hold");
+	free(outcome.message);
+}
+
+/* ---- readiness ---- */
+
+/* Looks ready (true) as soon as the folder has Service a with a ready endpoint and VirtualService route; the world changes while the task waits. */
+struct readiness_scene {
+	struct world first, second;
+	const struct world *now;
+	uv_timer_t timer;
+};
+
+static void change_world(uv_timer_t *timer)
+{
+	struct readiness_scene *scene = timer->data;
+
+	scene->now = &scene->second;
+	uv_close((uv_handle_t *)timer, NULL);
+}
+
+static struct outcome run_readiness(struct readiness_scene *scene, json_t *with, struct experiment *of)
+{
+	struct task task = { .name = (char *)"common/readiness", .with = with, .path = (char *)"p" };
+	struct task_context context = { .experiment = of, .world = &scene->now };
+	struct outcome outcome = {};
+	struct task_run *run;
+	char *problem = NULL;
+	uv_loop_t loop;
+
+	scene->now = &scene->first;
+	assert_int_equal(uv_loop_init(&loop), 0);
+	uv_timer_init(&loop, &scene->timer);
+	scene->timer.data = scene;
+	uv_timer_start(&scene->timer, change_world, 300, 0);
+	assert_int_equal(task_start(&loop, &task, &context, &(struct task_options){ .deadline_ms = 60000 }, keep_outcome, &outcome, &run, &problem), 0);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+	json_decref(with);
+	return outcome;
+}
+
+static void t9_readiness_looks_at_all_objects_and_tries_again(void **state)
+{
+	struct service services[] = { { .meta = { .ns = (char *)"default", .name = (char *)"a" } } };
+	struct virtual_service routes[] = { { .meta = { .ns = (char *)"default", .name = (char *)"route" } } };
+	struct endpoint endpoints[] = { { .ready = true } };
+	struct endpoint_slice slices[] = { { .meta = { .ns = (char *)"default", .name = (char *)"a-1" }, .service = (char *)"a", .endpoints = endpoints, .endpoint_count = 1 } };
+	struct readiness_scene scene = {
+		.first = { .services = services, .service_count = 1, .virtual_services = routes, .virtual_service_count = 1 },
+		.second = { .services = services, .service_count = 1, .virtual_services = routes, .virtual_service_count = 1, .slices = slices, .slice_count = 1 },
+	};
+	const char *objects = "{\"initialDelaySeconds\": 0, \"intervalSeconds\": 1, \"numRetries\": %d, \"objRefs\": [{\"kind\": \"virtualservices.networking.istio.io\", "
+			      "\"name\": \"route\"}, {\"kind\": \"Service\", \"name\": \"a\", \"waitFor\": \"condition=Ready\"}]}";
+	_cleanup_free_ char *patient = text_printf(objects, 12), *impatient = text_printf(objects, 0);
+	struct outcome outcome = run_readiness(&scene, json_loads(patient, 0, NULL), &experiment);
+
+	(void)state;
+	assert_true(outcome.ok);
+	assert_string_equal(outcome.message, "p common/readiness found 2 objects ready");
+	free(outcome.message);
+	outcome = run_readiness(&scene, json_loads(impatient, 0, NULL), &experiment);
+	assert_false(outcome.ok);
+	assert_string_equal(outcome.message, "p common/readiness gave up on Service default/a: it has no ready endpoint");
+	free(outcome.message);
+}
+
+static void readiness_looks_at_the_objects_of_weights_too(void **state)
+{
+	_cleanup_json_ json_t *ref = json_pack("{s:s, s:s}", "kind", "VirtualService", "name", "gone");
+	struct version_detail weighted[] = { { .name = (char *)"v1" }, { .name = (char *)"v2", .weight_obj_ref = ref } };
+	struct experiment e = { .meta = { .ns = (char *)"default", .name = (char *)"exp" }, .versions = weighted, .version_count = 2 };
+	struct readiness_scene scene = {};
+	struct outcome outcome = run_readiness(&scene, json_loads("{\"initialDelaySeconds\": 0, \"numRetries\": 0}", 0, NULL), &e);
+
+	(void)state;
+	assert_false(outcome.ok); /* with or without a kubectl on this machine */
+	assert_memory_equal(outcome.message, "p common/readiness gave up on VirtualService default/gone: it is not in the folder, and ", 87);
+	free(outcome.message);
+}
+
+/* ---- HTTP ---- */
+
+/* A real server for a few requests: answers each with `status` and `body`, and keeps what it was sent. */
+struct server {
+	uv_thread_t thread;
+	int fd, port, requests;
+	int status;
+	const char *body;
+	char got[16384]; /* all requests, one after the other */
+	size_t size;
+};
+
+static void serve_one(struct server *server, int fd)
+{
+	char *end, *length;
+	size_t begin = server->size, need = 0;
+	ssize_t n;
+
+	while (server->size < sizeof(server->got) - 1 && (n = read(fd, server->got + server->size, sizeof(server->got) - 1 - server->size)) > 0) {
+		server->size += (size_t)n;
+		server->got[server->size] = '\0';
+		end = strstr(server->got + begin, "\r\n\r\n");
+		length = strcasestr(server->got + begin, "content-length:");
+		need = length && end && length < end ? strtoul(length + 15, NULL, 10) : 0;
+		if (end && server->size - (size_t)(end + 4 - server->got) >= need)
+			break;
+	}
+	dprintf(fd, "HTTP/1.1 %d Status\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", server->status, strlen(server->body), server->body);
+}
+
+static void serve(void *arg)
+{
+	struct server *server = arg;
+
+	for (int i = 0; i < server->requests; i++) {
+		int fd = accept(server->fd, NULL, NULL);
+
+		if (fd < 0)
+			return;
+		serve_one(server, fd);
+		close(fd);
+	}
+}
+
+static char *server_start(struct server *server)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(address);
+
+	server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(server->fd, (struct sockaddr *)&address, size), 0);
+	assert_int_equal(listen(server->fd, 64), 0);
+	assert_int_equal(getsockname(server->fd, (struct sockaddr *)&address, &size), 0);
+	assert_int_equal(uv_thread_create(&server->thread, serve, server), 0);
+	return text_printf("http://127.0.0.1:%d/x", ntohs(address.sin_port));
+}
+
+static void server_stop(struct server *server)
+{
+	shutdown(server->fd, SHUT_RDWR);
+	uv_thread_join(&server->thread);
+	close(server->fd);
+}
+
+static void make_secret(char folder[64], const char *key, const char *value)
+{
+	_cleanup_free_ char *ns = NULL, *name = NULL, *path = NULL;
+	FILE *file;
+
+	strcpy(folder, "/tmp/shunt-task-XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	ns = text_printf("%s/default", folder);
+	name = text_printf("%s/default/hook", folder);
+	path = text_printf("%s/default/hook/%s", folder, key);
+	mkdir(ns, 0700);
+	mkdir(name, 0700);
+	file = fopen(path, "we");
+	fputs(value, file);
+	fclose(file);
+}
+
+static void remove_secret(const char *folder)
+{
+	_cleanup_free_ char *command = text_printf("rm -r '%s'", folder);
+
+	assert_int_equal(system(command), 0);
+}
+
+static json_t *finished_experiment(void)
+{
+	return json_loads("{\"metadata\": {\"name\": \"exp\"}, \"status\": {\"stage\": \"Completed\", \"versionRecommendedForPromotion\": \"flowers-v2\", "
+			  "\"conditions\": [{\"type\": \"Failed\", \"status\": \"True\"}], \"analysis\": {\"winnerAssessment\": {\"data\": {\"winnerFound\": true, "
+			  "\"winner\": \"flowers-v2\"}}}}}", 0, NULL);
+}
+
+static void an_http_notification_fills_in_headers_and_body_and_says_who_it_is(void **state)
+{
+	struct server server = { .requests = 1, .status = 204, .body = "" };
+	_cleanup_free_ char *url = server_start(&server);
+	_cleanup_json_ json_t *document = finished_experiment();
+	_cleanup_json_ json_t *with = json_pack("{s:s, s:s, s:s, s:[{s:s, s:s}], s:s}", "URL", url, "authType", "Bearer", "secret", "hook", "headers", "name", "X-Name",
+						"value", "{{ .this.metadata.name }}/{{ .secret.token }}", "body", "{{ .this.status.stage }} & done");
+	const struct task task = { .name = (char *)"notification/http", .with = with, .path = (char *)"p" };
+	struct task_context context = context_of(document);
+	char folder[64];
+	struct outcome outcome;
+
+	(void)state;
+	make_secret(folder, "token", "s3cret");
+	outcome = run_in(&task, &context, &(struct task_options){ .secrets = folder });
+	server_stop(&server);
+	remove_secret(folder);
+	assert_true(outcome.ok);
+	assert_string_equal(outcome.message, "p notification/http was sent: HTTP 204");
+	assert_memory_equal(server.got, "POST /x HTTP/1.1\r\n", 18);
+	assert_non_null(strstr(server.got, "\r\nContent-Type: application/json\r\n"));
+	assert_non_null(strstr(server.got, "\r\nAuthorization: Bearer s3cret\r\n"));
+	assert_non_null(strstr(server.got, "\r\nX-Name: exp/s3cret\r\n"));
+	assert_non_null(strstr(server.got, "\r\n\r\nCompleted & done"));
+	free(outcome.message);
+}
+
+static void without_a_body_a_notification_has_the_summary_and_the_experiment(void **state)
+{
+	struct server server = { .requests = 1, .status = 200, .body = "ok" };
+	_cleanup_free_ char *url = server_start(&server);
+	_cleanup_json_ json_t *document = finished_experiment(), *with = json_pack("{s:s}", "URL", url), *sent = NULL;
+	const struct task task = { .name = (char *)"notification/http", .with = with, .path = (char *)"p" };
+	struct task_context context = context_of(document);
+	struct outcome outcome = run_in(&task, &context, &(struct task_options){});
+
+	(void)state;
+	server_stop(&server);
+	assert_true(outcome.ok);
+	sent = json_loads(strstr(server.got, "\r\n\r\n") + 4, 0, NULL);
+	assert_string_equal(json_string_value(json_object_get(json_object_get(sent, "summary"), "winner")), "flowers-v2");
+	assert_true(json_is_true(json_object_get(json_object_get(sent, "summary"), "winnerFound")));
+	assert_true(json_equal(json_object_get(sent, "experiment"), document));
+	free(outcome.message);
+}
+
+static void a_failed_notification_fails_its_action_only_when_asked(void **state)
+{
+	_cleanup_json_ json_t *document = finished_experiment();
+
+	(void)state;
+	for (int strict = 0; strict <= 1; strict++) {
+		struct server server = { .requests = 1, .status = 500, .body = "no such hook\nmore" };
+		_cleanup_free_ char *url = server_start(&server);
+		_cleanup_json_ json_t *with = json_pack("{s:s, s:b}", "URL", url, "ignoreFailure", !strict);
+		const struct task task = { .name = (char *)"notification/http", .with = with, .path = (char *)"p" };
+		struct task_context context = context_of(document);
+		struct outcome outcome = run_in(&task, &context, &(struct task_options){});
+
+		server_stop(&server);
+		assert_int_equal(outcome.ok, !strict);
+		assert_string_equal(outcome.message, strict ? "p notification/http failed: HTTP 500: no such hook" : "p notification/http failed: HTTP 500: no such hook (ignored)");
+		free(outcome.message);
+	}
+}
+
+static void slack_is_told_in_iter8s_words_and_its_refusal_is_seen(void **state)
+{
+	static const char *const answers[] = { "{\"ok\": true}", "{\"ok\": false, \"error\": \"channel_not_found\"}" };
+	_cleanup_json_ json_t *document = finished_experiment();
+	_cleanup_json_ json_t *with = json_pack("{s:s, s:s, s:b}", "channel", "C0", "secret", "hook", "ignoreFailure", 0);
+	const struct task task = { .name = (char *)"notification/slack", .with = with, .path = (char *)"p" };
+	struct task_context context = context_of(document);
+	char folder[64];
+
+	(void)state;
+	make_secret(folder, "token", "xoxb");
+	for (int i = 0; i < 2; i++) {
+		struct server server = { .requests = 1, .status = 200, .body = answers[i] };
+		_cleanup_free_ char *url = server_start(&server);
+		struct outcome outcome = run_in(&task, &context, &(struct task_options){ .secrets = folder, .slack_url = url });
+
+		server_stop(&server);
+		assert_int_equal(outcome.ok, i == 0);
+		assert_string_equal(outcome.message, i == 0 ? "p notification/slack was sent: HTTP 200" : "p notification/slack failed: Slack says channel_not_found");
+		assert_non_null(strstr(server.got, "\r\nAuthorization: Bearer xoxb\r\n"));
+		assert_non_null(strstr(server.got, "\"channel\":\"C0\""));
+		assert_non_null(strstr(server.got, "*A/B experiment on flowers*"));
+		assert_non_null(strstr(server.got, "*Name:* _default/exp_\\n*Versions:* _flowers-v1, flowers-v2_\\n*Stage:* _Completed_\\n*Winner:* _flowers-v2_\\n*Failed:* _true_"));
+		free(outcome.message);
+	}
+	remove_secret(folder);
+}
+
+static void collect_drives_the_load_itself_and_adds_to_what_is_there(void **state)
+{
+	struct server server = { .requests = 30, .status = 404, .body = "no" };
+	_cleanup_free_ char *url = server_start(&server);
+	_cleanup_json_ json_t *earlier = json_loads("{\"flowers-v1\": {\"DurationHistogram\": {\"Count\": 2, \"Sum\": 0.5, \"Max\": 0.3, \"Data\": [{\"Start\": 0.2, "
+						    "\"End\": 0.3, \"Count\": 2}]}, \"RetCodes\": {\"200\": 2}}}", 0, NULL);
+	_cleanup_json_ json_t *with = json_pack("{s:i, s:i, s:i, s:s, s:[{s:s, s:s, s:{s:s}}, {s:s, s:s}]}", "numQueries", 15, "qps", 1000, "connections", 3, "payloadStr",
+						"hello", "versions", "name", "flowers-v1", "url", url, "headers", "X-User", "u1", "name", "flowers-v2", "url", url);
+	const struct task task = { .name = (char *)"metrics/collect", .with = with, .path = (char *)"p" };
+	struct task_context context = { .experiment = &experiment, .collected = earlier };
+	struct outcome outcome = run_in(&task, &context, &(struct task_options){});
+	struct series_numbers numbers;
+	json_t *first;
+
+	(void)state;
+	server_stop(&server);
+	assert_true(outcome.ok);
+	assert_string_equal(outcome.message, "p metrics/collect asked 2 versions");
+	first = json_object_get(outcome.collected, "flowers-v1");
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(first, "DurationHistogram"), "Count")), 17);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(first, "RetCodes"), "404")), 15);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(first, "RetCodes"), "200")), 2);
+	assert_true(collected_numbers(outcome.collected, "flowers-v2", &numbers));
+	assert_int_equal(numbers.count.requests, 15);
+	assert_int_equal(numbers.count.errors, 15); /* 400 and above */
+	assert_memory_equal(server.got, "POST /x HTTP/1.1\r\n", 18);
+	assert_non_null(strstr(server.got, "\r\nX-User: u1\r\n"));
+	assert_non_null(strstr(server.got, "\r\n\r\nhello"));
+	json_decref(outcome.collected);
+	free(outcome.message);
+}
+
+static void collect_fails_when_nobody_answers_and_ends_at_its_deadline(void **state)
+{
+	_cleanup_json_ json_t *with = json_pack("{s:i, s:[{s:s, s:s}]}", "numQueries", 2, "versions", "name", "flowers-v1", "url", "http://127.0.0.1:1/");
+	_cleanup_json_ json_t *endless = json_pack("{s:s, s:[{s:s, s:s}]}", "time", "1h", "versions", "name", "flowers-v1", "url", "http://127.0.0.1:1/");
+	_cleanup_json_ json_t *wrong = json_pack("{s:[{s:s, s:s}]}", "versions", "name", "v9", "url", "http://127.0.0.1:1/");
+	struct task task = { .name = (char *)"metrics/collect", .with = with, .path = (char *)"p" };
+	struct task_context context = { .experiment = &experiment };
+	struct outcome outcome = run_in(&task, &context, &(struct task_options){});
+
+	(void)state;
+	assert_false(outcome.ok);
+	assert_string_equal(outcome.message, "p metrics/collect failed: none of 2 requests to http://127.0.0.1:1/ was answered");
+	free(outcome.message);
+	task.with = endless;
+	outcome = run_in(&task, &context, &(struct task_options){ .deadline_ms = 100 });
+	assert_string_equal(outcome.message, "p metrics/collect was ended after 0.1 s, its deadline");
+	free(outcome.message);
+	task.with = wrong;
+	outcome = run_in(&task, &context, &(struct task_options){});
+	assert_string_equal(outcome.message, "p.with.versions[0].name: found \"v9\", which is no version of the experiment (spec.versionInfo)");
+	free(outcome.message);
 }
 
 int main(void)
@@ -324,7 +761,20 @@ int main(void)
 		cmocka_unit_test(a_task_is_checked_before_anything_runs),
 		cmocka_unit_test(without_a_recommendation_only_a_raw_task_runs),
 		cmocka_unit_test(a_bad_template_names_the_argument),
+		cmocka_unit_test(commands_are_what_iter8_runs_but_without_a_shell_unless_asked),
+		cmocka_unit_test(t10_arguments_are_plain_text),
+		cmocka_unit_test(a_run_script_is_run_by_bash_with_its_scratch_folder),
+		cmocka_unit_test(a_task_whose_condition_does_not_hold_is_left_out),
+		cmocka_unit_test(t9_readiness_looks_at_all_objects_and_tries_again),
+		cmocka_unit_test(readiness_looks_at_the_objects_of_weights_too),
+		cmocka_unit_test(an_http_notification_fills_in_headers_and_body_and_says_who_it_is),
+		cmocka_unit_test(without_a_body_a_notification_has_the_summary_and_the_experiment),
+		cmocka_unit_test(a_failed_notification_fails_its_action_only_when_asked),
+		cmocka_unit_test(slack_is_told_in_iter8s_words_and_its_refusal_is_seen),
+		cmocka_unit_test(collect_drives_the_load_itself_and_adds_to_what_is_there),
+		cmocka_unit_test(collect_fails_when_nobody_answers_and_ends_at_its_deadline),
 	};
 
+	log_set_level(LOG_WARN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
