@@ -495,7 +495,7 @@ static int plan_steering(struct planner *planner, struct body *body, const char 
 		return r;
 	fallback = default_item(body, &entries);
 	set_fallback(planner, body, fallback ? fallback : &entries.items[0]);
-	if (!all_is_promoted(body, &entries, &promoted))
+	if (body->vs->gateway_api || !all_is_promoted(body, &entries, &promoted)) /* an HTTPRoute's matches also tell its requests from others' */
 		return 0;
 	forget_matches(body);
 	planner->tables->split_count = splits;

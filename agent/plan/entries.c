@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/cleanup.h"
+
 /* A route in the making. */
 struct builder {
 	struct planner *planner;
@@ -35,6 +37,43 @@ static struct place place_of_match(const struct body_match *match)
 	if (match->match == SHUNT_NONE)
 		return place_of_route(match->body->vs, line, "%s[%u]", words->items, match->item);
 	return place_of_route(match->body->vs, line, "%s[%u].%s[%u]", words->items, match->item, words->match, match->match);
+}
+
+/* ---- precedence ---- */
+
+struct rank {
+	int path;    /* 2: exact, 1: a prefix */
+	int length;  /* of the prefix */
+	int method, headers, params;
+};
+
+static struct rank rank_of(const struct body_match *match)
+{
+	struct rank rank = {};
+
+	for (size_t i = 0; i < match->condition_count; i++) {
+		const struct shunt_condition *c = &match->conditions[i];
+
+		if (c->subject == SHUNT_ON_PATH) {
+			rank.path = c->how == SHUNT_IS_EQUAL ? 2 : 1;
+			rank.length = rank.path == 1 ? c->len : 0;
+		}
+		rank.method += c->subject == SHUNT_ON_METHOD;
+		rank.headers += c->subject == SHUNT_ON_HEADER;
+		rank.params += c->subject == SHUNT_ON_QUERY;
+	}
+	return rank;
+}
+
+int match_precedence(const struct body_match *a, const struct body_match *b)
+{
+	struct rank x = rank_of(a), y = rank_of(b);
+	const int differences[] = { y.path - x.path, y.length - x.length, y.method - x.method, y.headers - x.headers, y.params - x.params };
+
+	for (size_t i = 0; i < ARRAY_SIZE(differences); i++)
+		if (differences[i])
+			return differences[i];
+	return 0;
 }
 
 /* ---- rules ---- */

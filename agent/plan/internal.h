@@ -156,6 +156,9 @@ int claims_collect(struct planner *planner);
 int claim_compare(const struct claim *a, const struct claim *b);
 bool claim_same_host(const struct claim *a, const struct claim *b);
 
+/* claims.c: does the first claim's host take every request that the second one's does? */
+bool claim_covers(const struct claim *a, const struct claim *b);
+
 /* bodies.c: the body of a route on a port, planned when it is first asked for. NULL only when there is no memory. */
 struct body *body_get(struct planner *planner, const struct virtual_service *vs, uint16_t port);
 void body_free(struct body *body);
@@ -182,6 +185,12 @@ bool rules_entry_is_default(const struct http_route *entry);
  * default. 0; -ENOSPC and *ret_full (what was added is the caller's to roll back); -ENOMEM.
  */
 int entries_add(struct planner *planner, const struct body_match *const *matches, size_t count, uint16_t index, const char **ret_full);
+
+/*
+ * entries.c: the precedence of HTTPRouteMatches (Gateway API, HTTPRouteRule.matches): exact path, longest prefix, method, headers, parameters. As
+ * strcmp() says it; 0: the older route, then the first rule counts.
+ */
+int match_precedence(const struct body_match *a, const struct body_match *b);
 
 /* backends.c: rings of the pods that a destination means on a frontend's port. 0; -ENOENT (a note says why); -ENOSPC and *ret_full; -ENOMEM. */
 int backend_get(struct planner *planner, const struct place *place, const struct virtual_service *vs,

@@ -89,17 +89,79 @@ static void fill_route(const struct route_source *source, struct shunt_route *ro
 	route->manifest = body->vs->gateway_api ? SHUNT_HTTP_ROUTE : SHUNT_VIRTUAL_SERVICE;
 }
 
-static int add_matches(struct planner *planner, const struct body *body, const char **ret_full)
-{
-	_cleanup_free_ const struct body_match **matches = calloc(body->match_count + 1, sizeof(*matches));
+/* A match, and what decides its place. */
+struct ranked {
+	const struct body_match *match;
+	int level;       /* 0: of the most specific host, then of the next */
+	size_t sequence; /* age and name of the route, then its own order */
+};
 
-	if (!matches) {
-		planner->out_of_memory = true;
-		return -ENOMEM;
+static int by_precedence(const void *a, const void *b)
+{
+	const struct ranked *x = a, *y = b;
+	int r = x->level - y->level;
+
+	if (r == 0 && x->match->body->vs->gateway_api)
+		r = match_precedence(x->match, y->match);
+	return r ? r : (x->sequence > y->sequence) - (x->sequence < y->sequence);
+}
+
+/* Routes under one host tell users apart in one way. Says so where they do not. */
+static bool same_identity(struct planner *planner, const struct route_source *first, const struct route_source *other)
+{
+	struct place place = place_of_route(other->body->vs, 0, "%s", words_of(other->body->vs)->items);
+
+	if (first->body->identity == other->body->identity && strcmp(first->body->identity_name, other->body->identity_name) == 0)
+		return true;
+	note(planner, NOTE_ERROR, &place,
+	     "users are known by another header, cookie or parameter than in HTTPRoute %s/%s, whose host %s this route has, too; its rules are left out there. Write the same sessionPersistence in both",
+	     first->body->vs->meta.ns, first->body->vs->meta.name, first->claim->host ? first->claim->host : "*");
+	return false;
+}
+
+/*
+ * The matches of the i-th route of a list, in their order. An HTTPRoute's rules stand among those of all HTTPRoutes that have its host, also by a
+ * wildcard: those of the more specific host come first (HTTPRoute, spec.hostnames), so what none of them takes falls to the next.
+ */
+static int add_matches(struct planner *planner, const struct route_list *list, size_t i, const char **ret_full)
+{
+	_cleanup_free_ const struct body_match **matches = NULL;
+	_cleanup_free_ struct ranked *ranked = NULL;
+	const struct route_source *first = &list->items[i];
+	size_t count = 0;
+	int level = 0;
+
+	for (size_t j = i; j < list->count; j++) {
+		const struct route_source *source = &list->items[j];
+
+		if (j > i && (!first->body->vs->gateway_api || !source->body->vs->gateway_api || !claim_covers(source->claim, first->claim) ||
+			      !same_identity(planner, first, source)))
+			continue;
+		level += j > i && !claim_same_host(source->claim, list->items[j - 1].claim);
+		for (size_t m = 0; m < source->body->match_count; m++) {
+			struct ranked *added = ARRAY_APPEND(ranked, count);
+
+			planner->out_of_memory |= !added;
+			if (!added)
+				return -ENOMEM;
+			*added = (struct ranked){ &source->body->matches[m], level, count };
+		}
 	}
-	for (size_t i = 0; i < body->match_count; i++)
-		matches[i] = &body->matches[i];
-	return entries_add(planner, matches, body->match_count, planner->tables->route_count - 1, ret_full);
+	matches = calloc(count + 1, sizeof(*matches));
+	planner->out_of_memory |= !matches;
+	if (!matches)
+		return -ENOMEM;
+	if (count)
+		qsort(ranked, count, sizeof(*ranked), by_precedence);
+	for (size_t m = 0; m < count; m++)
+		matches[m] = ranked[m].match;
+	return entries_add(planner, matches, count, planner->tables->route_count - 1, ret_full);
+}
+
+/* HTTPRoutes with one host are one route of the tables: that of the first. */
+static bool is_merged(const struct route_list *list, size_t i)
+{
+	return i > 0 && list->items[i].body->vs->gateway_api && claim_same_host(list->items[i].claim, list->items[i - 1].claim);
 }
 
 static int add_routes(struct planner *planner, struct route_list *list, const char **ret_full)
@@ -108,13 +170,15 @@ static int add_routes(struct planner *planner, struct route_list *list, const ch
 
 	list->route = t->route_count;
 	for (size_t i = 0; i < list->count; i++) {
-		struct shunt_route *route = TABLE_APPEND(planner, t->routes, t->route_count, SHUNT_ROUTES, "routes", ret_full);
+		struct shunt_route *route = is_merged(list, i) ? NULL : TABLE_APPEND(planner, t->routes, t->route_count, SHUNT_ROUTES, "routes", ret_full);
 
+		if (is_merged(list, i))
+			continue;
 		if (!route)
 			return -ENOSPC;
 		list->routes++;
 		fill_route(&list->items[i], route);
-		if (add_matches(planner, list->items[i].body, ret_full) < 0)
+		if (add_matches(planner, list, i, ret_full) < 0)
 			return -ENOSPC;
 	}
 	return 0;

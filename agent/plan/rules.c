@@ -158,6 +158,27 @@ static void identity_from_matches(struct planner *planner, struct body *body)
 	set_identity(planner, body, &place, best.source, best.match->name);
 }
 
+/* sessionPersistence of an HTTPRoute's rules. false: none has it. */
+static bool identity_from_session(struct planner *planner, struct body *body)
+{
+	const struct http_route *first = NULL;
+
+	for (size_t e = 0; e < body->vs->http_count; e++) {
+		const struct http_route *rule = &body->vs->http[e];
+		struct place place = place_of_route(body->vs, rule->line, "spec.rules[%zu].sessionPersistence", e);
+
+		if (!rule->session)
+			continue;
+		if (!first)
+			set_identity(planner, body, &place, source_of(rule->session_header ? SHUNT_ID_HEADER : SHUNT_ID_COOKIE), rule->session);
+		else if (first->session_header != rule->session_header || strcmp(first->session, rule->session) != 0)
+			note(planner, NOTE_ERROR, &place, "'%s', but an earlier rule has '%s'; a user is known by one, the first is taken", rule->session,
+			     first->session);
+		first = first ? first : rule;
+	}
+	return first;
+}
+
 void rules_identity(struct planner *planner, struct body *body)
 {
 	const char *annotation = json_string_value(json_object_get(body->vs->meta.annotations, ANNOTATION_IDENTITY));
@@ -165,7 +186,7 @@ void rules_identity(struct planner *planner, struct body *body)
 	body->identity = SHUNT_ID_CLIENT;
 	if (annotation)
 		identity_from_annotation(planner, body, annotation);
-	else if (body->kind == SHUNT_KIND_REQUEST)
+	else if (body->kind == SHUNT_KIND_REQUEST && !identity_from_session(planner, body))
 		identity_from_matches(planner, body);
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "world/routing.h"
 
 #define WEIGHT_ALL 100 /* what an only destination has */
 
@@ -50,26 +51,35 @@ static char *regex_text(const char *regex, bool *ret_open)
 	return TAKE_PTR(text);
 }
 
+bool routing_regex(struct decoder *d, const struct cursor *at, const char *regex, enum match_kind *ret_kind, char **ret_value)
+{
+	bool open = false;
+	char *text = regex_text(regex, &open);
+
+	if (!text && errno == ENOMEM)
+		d->r = -ENOMEM;
+	else if (!text)
+		decode_unsupported(d, at);
+	if (!text)
+		return false;
+	*ret_kind = !open ? MATCH_EXACT : *text ? MATCH_PREFIX : MATCH_PRESENT;
+	*ret_value = text;
+	return true;
+}
+
 static void decode_regex(struct decoder *d, const struct cursor *at, void *target)
 {
 	struct string_match *match = target;
-	_cleanup_free_ char *regex = decode_string(d, at);
-	bool open = false;
-	_cleanup_free_ char *text = regex ? regex_text(regex, &open) : NULL;
+	_cleanup_free_ char *regex = decode_string(d, at), *value = NULL;
+	enum match_kind kind;
 
-	if (!text) {
-		if (regex && errno == ENOMEM)
-			d->r = -ENOMEM;
-		else if (regex)
-			decode_unsupported(d, at);
+	if (!regex || !routing_regex(d, at, regex, &kind, &value))
 		return;
-	}
-	if (open && !*text)
-		match->present = true;
-	else if (open)
-		match->prefix = TAKE_PTR(text);
-	else
-		match->exact = TAKE_PTR(text);
+	match->present = kind == MATCH_PRESENT;
+	if (kind == MATCH_PREFIX)
+		match->prefix = TAKE_PTR(value);
+	else if (kind == MATCH_EXACT)
+		match->exact = TAKE_PTR(value);
 }
 
 static const struct field string_match_fields[] = {
@@ -102,7 +112,7 @@ static bool decode_string_match(struct decoder *d, const struct cursor *at, enum
 }
 
 /* RFC 9110 section 5.6.2 */
-static bool is_header_name(const char *name)
+bool routing_is_header_name(const char *name)
 {
 	for (const char *p = name; *p; p++)
 		if (!isalnum((unsigned char)*p) && !strchr("!#$%&'*+-.^_`|~", *p))
@@ -110,7 +120,7 @@ static bool is_header_name(const char *name)
 	return *name;
 }
 
-static char *lower_case(const char *text)
+char *routing_lower_case(const char *text)
 {
 	char *copy = strdup(text);
 
@@ -132,12 +142,12 @@ static void decode_condition(struct decoder *d, const struct cursor *at, const s
 {
 	struct name_match *match = &(*conditions->items)[*conditions->count];
 
-	if (conditions->headers && !is_header_name(at->key))
+	if (conditions->headers && !routing_is_header_name(at->key))
 		return decode_error(d, at, "found \"%s\"; allowed: the name of a header (letters, digits, -)", at->key);
 	if (!decode_string_match(d, at, &match->kind, &match->value))
 		return;
 	match->without = conditions->without;
-	match->name = conditions->headers ? lower_case(at->key) : strdup(at->key);
+	match->name = conditions->headers ? routing_lower_case(at->key) : strdup(at->key);
 	if (!match->name)
 		d->r = -ENOMEM;
 	(*conditions->count)++;
@@ -389,7 +399,7 @@ static const struct field tcp_route_fields[] = {
 		.unsupported = offsetof(struct http_route, unsupported),   \
 		.unsupported_count = offsetof(struct http_route, unsupported_count), .check = check_route
 
-static const struct schema http_route_schema = { ROUTE_SCHEMA(http_route_fields) };
+static const struct schema http_entry_schema = { ROUTE_SCHEMA(http_route_fields) };
 static const struct schema tcp_route_schema = { ROUTE_SCHEMA(tcp_route_fields) };
 
 /* ---- the object */
@@ -429,7 +439,7 @@ static void check_virtual_service(struct decoder *d, const struct cursor *at, vo
 static const struct field virtual_service_spec_fields[] = {
 	{ "hosts", FIELD_STRINGS, AT(struct virtual_service, hosts), COUNT_AT(struct virtual_service, host_count), .required = true },
 	{ "gateways", FIELD_STRINGS, AT(struct virtual_service, gateways), COUNT_AT(struct virtual_service, gateway_count) },
-	{ "http", FIELD_LIST, AT(struct virtual_service, http), COUNT_AT(struct virtual_service, http_count), .schema = &http_route_schema },
+	{ "http", FIELD_LIST, AT(struct virtual_service, http), COUNT_AT(struct virtual_service, http_count), .schema = &http_entry_schema },
 	{ "tcp", FIELD_LIST, AT(struct virtual_service, tcp), COUNT_AT(struct virtual_service, tcp_count), .schema = &tcp_route_schema },
 	UNSUPPORTED("tls"),
 	UNSUPPORTED("exportTo"),
@@ -477,10 +487,13 @@ static void routes_free(struct http_route *routes, size_t count)
 		free(route->matches);
 		for (size_t i = 0; i < route->destination_count; i++) {
 			free(route->destinations[i].host);
+			free(route->destinations[i].ns);
 			free(route->destinations[i].subset);
 			free(route->destinations[i].version);
 		}
 		free(route->destinations);
+		free(route->version);
+		free(route->session);
 		strings_free(route->unsupported, route->unsupported_count);
 	}
 	free(routes);
@@ -494,5 +507,11 @@ void virtual_service_release(void *object)
 	routes_free(vs->tcp, vs->tcp_count);
 	strings_free(vs->hosts, vs->host_count);
 	strings_free(vs->gateways, vs->gateway_count);
+	for (size_t i = 0; i < vs->parent_count; i++) {
+		free(vs->parents[i].ns);
+		free(vs->parents[i].name);
+		free(vs->parents[i].section);
+	}
+	free(vs->parents);
 	strings_free(vs->unsupported, vs->unsupported_count);
 }

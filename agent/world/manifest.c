@@ -20,6 +20,11 @@ const struct kind kinds[] = {
 	{ "VirtualService",
 	  { "networking.istio.io/v1alpha3", "networking.istio.io/v1beta1", "networking.istio.io/v1" },
 	  KIND(virtual_service, virtual_services, virtual_service_count) },
+	{ "HTTPRoute",
+	  { "gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1" },
+	  .size = sizeof(struct virtual_service), .items = offsetof(struct world, virtual_services), .count = offsetof(struct world, virtual_service_count),
+	  .schema = &http_route_schema, .release = virtual_service_release },
+	{ "Gateway", { "gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1" }, KIND(gateway, gateways, gateway_count) },
 	{ "Experiment", { "iter8.tools/v2alpha2" }, KIND(experiment, experiments, experiment_count) },
 	{ "Metric", { "iter8.tools/v2alpha2" }, KIND(metric, metrics, metric_count) },
 };
@@ -291,8 +296,12 @@ static void *make_room(const struct kind *kind, struct world *world)
 static void refuse_duplicate(struct decoder *d, const struct kind *kind, struct world *world, const struct cursor *at, const struct object_meta *meta)
 {
 	const struct object_meta *first = find_object(kind, world, meta);
+	const char *other = first ? text_member(first->document, "kind") : NULL;
 
-	if (first)
+	if (other && strcmp(other, kind->name) != 0)
+		decode_error(d, at, "found %s %s/%s, but the %s in %s:%d has that name; routes of both kinds go by one name, give one of them another",
+			     kind->name, meta->ns, meta->name, other, first->file, first->line);
+	else if (first)
 		decode_error(d, at, "found %s %s/%s again; the one in %s:%d holds, remove one of them", kind->name, meta->ns, meta->name, first->file,
 			     first->line);
 }

@@ -16,6 +16,9 @@ void world_free(struct world **world)
 		char *items = *(char **)((char *)w + kinds[k].items);
 		size_t count = *(size_t *)((char *)w + kinds[k].count);
 
+		/* Two kinds may share a list. */
+		*(char **)((char *)w + kinds[k].items) = NULL;
+		*(size_t *)((char *)w + kinds[k].count) = 0;
 		for (size_t i = 0; i < count; i++) {
 			kinds[k].release(items + i * kinds[k].size);
 			object_meta_release((struct object_meta *)(items + i * kinds[k].size));
@@ -35,6 +38,14 @@ const struct service *world_service(const struct world *world, const char *ns, c
 	for (size_t i = 0; i < world->service_count; i++)
 		if (is_named(&world->services[i].meta, ns, name))
 			return &world->services[i];
+	return NULL;
+}
+
+const struct gateway *world_gateway(const struct world *world, const char *ns, const char *name)
+{
+	for (size_t i = 0; i < world->gateway_count; i++)
+		if (is_named(&world->gateways[i].meta, ns, name))
+			return &world->gateways[i];
 	return NULL;
 }
 

@@ -104,7 +104,8 @@ struct http_match {
 };
 
 struct http_destination {
-	char *host;     /* as written */
+	char *host;     /* as written; of an HTTPRoute "name.namespace" */
+	char *ns;       /* backendRefs[].namespace; NULL when absent, and in a VirtualService */
 	char *subset;   /* "" when absent */
 	uint16_t port;  /* 0 when absent */
 	uint32_t weight; /* as written, 0 when absent; an only destination without a weight above 0 has 100; sums of 0 are errors */
@@ -112,6 +113,9 @@ struct http_destination {
 };
 
 struct http_route {
+	char *version;       /* of an HTTPRoute's rule with several backends, whose filters name one for all; else NULL */
+	char *session;       /* sessionPersistence.sessionName of an HTTPRoute: who a user is; NULL when absent */
+	bool session_header; /* it is a header's name; else a cookie's */
 	struct http_match *matches; /* any of them; none: matches all */
 	size_t match_count;
 	struct http_destination *destinations; /* at least one */
@@ -121,19 +125,53 @@ struct http_route {
 	int line;
 };
 
+/* What an HTTPRoute is attached to. */
+struct parent_ref {
+	bool service;  /* a Service of the cluster; else a Gateway */
+	char *ns, *name;
+	char *section; /* name of the listener; NULL: any */
+	uint16_t port; /* 0: any */
+};
+
 /* A VirtualService; or an HTTPRoute, which says the same in other words (its rules are `http`). Both are "routes", and share their names. */
 struct virtual_service {
 	struct object_meta meta;
 	bool gateway_api; /* an HTTPRoute */
 	char **hosts;
 	size_t host_count;
-	char **gateways; /* "namespace/name"; "mesh" where none is written */
+	char **gateways; /* "namespace/name"; "mesh" where none is written. None of an HTTPRoute */
 	size_t gateway_count;
+	struct parent_ref *parents; /* of an HTTPRoute */
+	size_t parent_count;
 	struct http_route *http;
 	size_t http_count;
 	struct http_route *tcp; /* connection routes: no matches in this version */
 	size_t tcp_count;
 	char **unsupported; /* fields outside of http[] and tcp[] that are accepted and not done yet, by path */
+	size_t unsupported_count;
+};
+
+/* ---- Gateway (gateway.networking.k8s.io) ---- */
+
+enum listener_protocol { PROTOCOL_HTTP, PROTOCOL_HTTPS, PROTOCOL_TLS, PROTOCOL_TCP, PROTOCOL_UDP };
+enum listener_from { FROM_SAME, FROM_ALL, FROM_SELECTOR, FROM_NONE };
+
+struct listener {
+	char *name;
+	char *hostname; /* NULL: any */
+	uint16_t port;
+	enum listener_protocol protocol;
+	enum listener_from from; /* namespaces whose routes may attach */
+};
+
+struct gateway {
+	struct object_meta meta;
+	char *class_name;
+	struct listener *listeners;
+	size_t listener_count;
+	char **addresses; /* IP addresses, text */
+	size_t address_count;
+	char **unsupported; /* fields that are accepted and not done yet, by path */
 	size_t unsupported_count;
 };
 
@@ -247,7 +285,9 @@ struct world {
 	struct endpoint_slice *slices;
 	size_t slice_count;
 	struct virtual_service *virtual_services;
-	size_t virtual_service_count;
+	size_t virtual_service_count; /* HTTPRoutes are among them */
+	struct gateway *gateways;
+	size_t gateway_count;
 	struct experiment *experiments;
 	size_t experiment_count;
 	struct metric *metrics;
@@ -259,6 +299,7 @@ void world_free(struct world **world);
 
 /* Objects by name, NULL when absent. A NULL or empty ns means "default". */
 const struct service *world_service(const struct world *world, const char *ns, const char *name);
+const struct gateway *world_gateway(const struct world *world, const char *ns, const char *name);
 const struct experiment *world_experiment(const struct world *world, const char *ns, const char *name);
 
 /*

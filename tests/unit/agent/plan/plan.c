@@ -390,6 +390,124 @@ static const struct steering_case rule_cases[] = {
 		    "found 'userhash', allowed are header:NAME, cookie:NAME, query:NAME and client; the client address decides instead") },
 };
 
+/* ---- Gateway and HTTPRoute: precedence and merging --------------------------------------------------------------------------------------- */
+
+#define GATEWAY_OF(ns, class, listeners, more)                                                                                          \
+	"---\n{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, " META(ns, "gw") ", spec: {gatewayClassName: " class ", listeners: [" \
+	listeners "]" more "}}\n"
+#define LISTENER(more) "{name: http, port: 80, protocol: HTTP" more "}"
+#define GATEWAY GATEWAY_OF("default", "shunt", LISTENER(""), ", addresses: [{value: 10.0.0.1}]")
+#define HTTP_ROUTE_OF(name, created, spec)                                                                                            \
+	"---\n{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: " name ", creationTimestamp: '" created "'}, spec: {" spec "}}\n"
+#define HTTP_ROUTE(name, hosts, rules) HTTP_ROUTE_OF(name, "2026-01-01T00:00:00Z", "parentRefs: [{name: gw}], " hosts "rules: [" rules "]")
+#define RULE(version, matches) "{matches: [" matches "], backendRefs: [{name: " version ", port: 80}]}, "
+#define PATH(type, value) "path: {type: " type ", value: " value "}"
+#define ALL_ELSE "{backendRefs: [{name: v1, port: 80}]}"
+#define GW_NOTE(level, path, text) level " test.yaml:14 HTTPRoute default/r " path ": " text "\n"
+#define NO_FRONTEND GW_NOTE("error", "spec.parentRefs", "no frontend leads to this route, so it steers nothing")
+
+static const struct steering_case gateway_cases[] = {
+	{ "rules stand in the order of the Gateway API, not of the manifest",
+	  WEB V1 V2 GATEWAY HTTP_ROUTE(
+		  "r", "",
+		  ALL_ELSE ", " RULE("v2", "{headers: [{name: X-A, value: b}]}, {queryParams: [{name: a, value: b}]}, {method: GET}")
+			  RULE("v1", "{method: GET, headers: [{name: x-a, value: b}], queryParams: [{name: a, value: b}]}")
+			  RULE("v1", "{" PATH("PathPrefix", "/a") ", method: GET}") RULE("v2", "{" PATH("PathPrefix", "/ab/") "}")
+			  RULE("v2", "{" PATH("Exact", "/") "}, {" PATH("PathPrefix", "/a") ", headers: [{name: a, value: b}, {name: c, value: d}]}")
+			  RULE("v2", "{" PATH("PathPrefix", "/a") ", headers: [{name: a, value: b}]}")),
+	  "10.0.0.1:80 request\n  * by header:x-a\n"
+	  "    path=/ v2.default\n    path=/ab/* v2.default\n    method=GET and path=/a/* v1.default\n    path=/a/* and header:a=b and header:c=d v2.default\n"
+	  "    path=/a/* and header:a=b v2.default\n    method=GET and header:x-a=b and query:a=b v1.default\n    method=GET v2.default\n    =b v2.default\n"
+	  "    query:a=b v2.default\n    else v1.default\n",
+	  GW_NOTE("warning", "spec.rules",
+		  "matches look at the header 'x-a' and the header 'a'; a user is known by one. 'x-a' is taken; choose with the annotation shunt.dev/identity: header:NAME") },
+	{ "weights divide a rule's users; the first backend comes last",
+	  WEB V1 V2 GATEWAY HTTP_ROUTE("r", "", "{backendRefs: [{name: v1, port: 80, weight: 3}, {name: v2, port: 80}], sessionPersistence: {sessionName: Uid}}"),
+	  "10.0.0.1:80 request\n  * by cookie:Uid\n    else v2.default 25% v1.default 75%\n", NULL },
+	{ "a header of sessionPersistence, and a version from a filter",
+	  WEB V1 V2 GATEWAY HTTP_ROUTE("r", "hostnames: [A.test], ",
+				       "{backendRefs: [{name: v1, port: 80}], filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: Version, value: one}]}}], "
+				       "sessionPersistence: {sessionName: User, type: Header}}"),
+	  "10.0.0.1:80 request\n  a.test by header:user\n    else one\n", NULL },
+	{ "routes of one host are one list: by precedence, then age, then name",
+	  WEB V1 V2 GATEWAY HTTP_ROUTE_OF("a", "2026-01-02T00:00:00Z", "parentRefs: [{name: gw}], rules: [" RULE("v1", "{" PATH("PathPrefix", "/same") "}, {" PATH("Exact", "/x") "}") "]")
+		  HTTP_ROUTE_OF("b", "2026-01-01T00:00:00Z",
+				"parentRefs: [{name: gw}], rules: [" RULE("v2", "{" PATH("PathPrefix", "/same") "}, {" PATH("PathPrefix", "/longer") "}") ALL_ELSE "]"),
+	  "10.0.0.1:80 request\n  * by client\n    path=/x v1.default\n    path=/longer/* v2.default\n    path=/same/* v2.default\n    path=/same/* v1.default\n    else v1.default\n",
+	  "warning test.yaml:14 HTTPRoute default/a spec.rules: no entry without match; users that no match names go to 'v1.default' (a gateway would answer 404). Add an entry without match\n" },
+	{ "what a host's own rules do not take falls to those of a wildcard",
+	  WEB V1 V2 GATEWAY HTTP_ROUTE("a", "hostnames: ['*.b.test'], ", RULE("v2", "{" PATH("Exact", "/any") "}") ALL_ELSE)
+		  HTTP_ROUTE("b", "hostnames: [a.b.test, c.test], ", RULE("v2", "{" PATH("PathPrefix", "/own") "}") RULE("v1", "{" PATH("PathPrefix", "/") ", method: GET}")),
+	  "10.0.0.1:80 request\n"
+	  "  a.b.test by client\n    path=/own/* v2.default\n    method=GET v1.default\n    path=/any v2.default\n    else v1.default\n"
+	  "  c.test by client\n    path=/own/* v2.default\n    method=GET v1.default\n    else v2.default\n"
+	  "  *.b.test by client\n    path=/any v2.default\n    else v1.default\n",
+	  "warning test.yaml:16 HTTPRoute default/b spec.rules: no entry without match; users that no match names go to 'v2.default' (a gateway would answer 404). Add an entry without match\n" },
+	{ "routes of one host know their users by one name",
+	  WEB V1 V2 GATEWAY HTTP_ROUTE("a", "", "{backendRefs: [{name: v1, port: 80}], sessionPersistence: {sessionName: a}}")
+		  HTTP_ROUTE("b", "", "{" "matches: [{" PATH("Exact", "/x") "}], backendRefs: [{name: v2, port: 80}], sessionPersistence: {sessionName: b}}"),
+	  "10.0.0.1:80 request\n  * by cookie:a\n    else v1.default\n",
+	  "warning test.yaml:16 HTTPRoute default/b spec.rules: no entry without match; users that no match names go to 'v2.default' (a gateway would answer 404). Add an entry without match\n"
+	  "error test.yaml:16 HTTPRoute default/b spec.rules: users are known by another header, cookie or parameter than in HTTPRoute default/a, whose host * this route has, too; its rules are left "
+	  "out there. Write the same sessionPersistence in both\n" },
+	{ "rules of one route know their users by one name",
+	  WEB V1 V2 GATEWAY HTTP_ROUTE("r", "", "{matches: [{" PATH("Exact", "/x") "}], backendRefs: [{name: v2, port: 80}], sessionPersistence: {sessionName: a}}, "
+						"{backendRefs: [{name: v1, port: 80}], sessionPersistence: {sessionName: a, type: Header}}"),
+	  "10.0.0.1:80 request\n  * by cookie:a\n    path=/x v2.default\n    else v1.default\n",
+	  GW_NOTE("error", "spec.rules[1].sessionPersistence", "'a', but an earlier rule has 'a'; a user is known by one, the first is taken") },
+	{ "a listener's hostname and the route's: the narrower of both",
+	  WEB V1 GATEWAY_OF("default", "shunt", LISTENER(", hostname: '*.b.test'"), ", addresses: [{value: 10.0.0.1}]")
+		  HTTP_ROUTE("r", "hostnames: [a.b.test, '*.test', c.test, '*.x.b.test'], ", ALL_ELSE),
+	  "10.0.0.1:80 request\n  a.b.test by client\n    else v1.default\n  *.x.b.test by client\n    else v1.default\n  *.b.test by client\n    else v1.default\n", NULL },
+	{ "a parent chooses a listener by name or port; each address is a frontend",
+	  V1 GATEWAY_OF("default", "shunt", LISTENER("") ", {name: b, port: 81, protocol: HTTP, hostname: b.test}, {name: c, port: 82, protocol: HTTP}",
+			", addresses: [{value: 10.0.0.1}, {type: IPAddress, value: 10.0.0.2}]")
+		  HTTP_ROUTE_OF("r", "2026-01-01T00:00:00Z", "parentRefs: [{name: gw, sectionName: b}, {name: gw, port: 82}], rules: [" ALL_ELSE "]"),
+	  "10.0.0.1:81 request\n  b.test by client\n    else v1.default\n10.0.0.2:81 like 10.0.0.1:81\n10.0.0.1:82 request\n  * by client\n    else v1.default\n10.0.0.2:82 like 10.0.0.1:82\n", NULL },
+	{ "without addresses, those of the Service that stands for the Gateway",
+	  "---\n{apiVersion: v1, kind: Service, metadata: {namespace: edge, name: lb, annotations: {shunt.dev/gateway: default/gw}}, spec: {clusterIPs: [10.0.0.5], ports: [{port: 8080}]}}\n" V1
+		  GATEWAY_OF("default", "shunt", LISTENER(""), "") HTTP_ROUTE("r", "", ALL_ELSE),
+	  "10.0.0.5:80 request\n  * by client\n    else v1.default\n", NULL },
+	{ "a Service as parent, for any host, on one port",
+	  SERVICE("default", "web", "10.0.0.1", "{name: a, port: 80}, {name: b, port: 81}") V1
+		  HTTP_ROUTE_OF("r", "2026-01-01T00:00:00Z", "parentRefs: [{group: '', kind: Service, name: web, port: 81}], rules: [" ALL_ELSE "]"),
+	  "10.0.0.1:81 request\n  * by client\n    else v1.default\n", NULL },
+	{ "an HTTPRoute and a VirtualService share a frontend, but not a host",
+	  V1 V2 GATEWAY HTTP_ROUTE("r", "hostnames: [a.test, c.test], ", ALL_ELSE)
+		  VS_NOTED("vs", "shunt.dev/frontend: 10.0.0.1:80", "hosts: [a.test, b.test], http: [{route: [" TO("v2") "]}]"),
+	  "10.0.0.1:80 request\n  a.test by client\n    else v2.default\n  b.test by client\n    else v2.default\n  c.test by client\n    else v1.default\n",
+	  "error test.yaml:12 HTTPRoute default/r spec.parentRefs[0]: two routes on one frontend: 10.0.0.1:80 for host a.test belongs to VirtualService default/vs (test.yaml:14), which came first and goes "
+	  "on steering. Change a host or an address\n" },
+	{ "a Gateway that is not there", WEB V1 V2 HTTP_ROUTE("r", "", ALL_ELSE), "",
+	  "error test.yaml:12 HTTPRoute default/r spec.parentRefs[0]: there is no Gateway default/gw; create it or correct the name\n"
+	  "error test.yaml:12 HTTPRoute default/r spec.parentRefs: no frontend leads to this route, so it steers nothing\n" },
+	{ "a Gateway of another class", WEB V1 V2 GATEWAY_OF("default", "istio", LISTENER(""), ", addresses: [{value: 10.0.0.1}]") HTTP_ROUTE("r", "", ALL_ELSE), "",
+	  GW_NOTE("warning", "spec.parentRefs[0]", "Gateway default/gw is of the class 'istio', and shunt carries out 'shunt'; it is left to its own controller") NO_FRONTEND },
+	{ "a listener that is not plain HTTP",
+	  WEB V1 V2 GATEWAY_OF("default", "shunt", "{name: tls, port: 443, protocol: HTTPS, tls: {}}", ", addresses: [{value: 10.0.0.1}]") HTTP_ROUTE("r", "", ALL_ELSE), "",
+	  "warning test.yaml:12 Gateway default/gw: spec.listeners[0].tls is accepted, not done yet\n"
+	  GW_NOTE("warning", "spec.parentRefs[0]", "listener 'tls' of Gateway default/gw has the protocol HTTPS; requests are read in plain HTTP only, so it is left out") NO_FRONTEND },
+	{ "a Gateway of another namespace takes only whom it names",
+	  WEB V1 V2 GATEWAY_OF("edge", "shunt", LISTENER("") ", {name: all, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}", ", addresses: [{value: 10.0.0.1}]")
+		  HTTP_ROUTE_OF("r", "2026-01-01T00:00:00Z", "parentRefs: [{name: gw, namespace: edge}], rules: [" ALL_ELSE "]"),
+	  "10.0.0.1:81 request\n  * by client\n    else v1.default\n",
+	  GW_NOTE("error", "spec.parentRefs[0]",
+		  "listener 'http' of Gateway edge/gw (test.yaml:12) does not take routes of namespace default; allowedRoutes.namespaces.from may be Same or All (Selector is not done yet)") },
+	{ "no listener leads there",
+	  WEB V1 V2 GATEWAY_OF("default", "shunt", LISTENER(", hostname: a.test"), ", addresses: [{value: 10.0.0.1}]") HTTP_ROUTE("r", "hostnames: [b.test], ", ALL_ELSE), "",
+	  GW_NOTE("error", "spec.parentRefs[0]",
+		  "no listener of Gateway default/gw leads here: none has this sectionName, port and one of the hostnames at an address; write spec.addresses, or the annotation shunt.dev/gateway: default/gw on "
+		  "the Service in front of it") NO_FRONTEND },
+	{ "filters and regular expressions that are not done are named",
+	  WEB V1 V2 GATEWAY HTTP_ROUTE("r", "", "{filters: [{type: URLRewrite, urlRewrite: {}}], timeouts: {request: 1s}, "
+						"matches: [{" PATH("RegularExpression", "/a.*") "}, {" PATH("RegularExpression", "'/a|b'") "}], backendRefs: [{name: v2, port: 80}]}, " ALL_ELSE),
+	  "10.0.0.1:80 request\n  * by client\n    path=/a* v2.default\n    else v1.default\n",
+	  GW_NOTE("warning", "spec.rules[0]", "spec.rules[0].filters[0].urlRewrite is accepted, not done yet")
+		  GW_NOTE("warning", "spec.rules[0]", "spec.rules[0].timeouts is accepted, not done yet")
+			  GW_NOTE("error", "spec.rules[0].matches[1]",
+				  "the condition spec.rules[0].matches[1].path.value is not available; this match is left out (its requests are routed by the others)") },
+};
+
 static void check_steering(const struct steering_case *cases, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -415,6 +533,12 @@ static void rules_follow_istios_order(void **state)
 {
 	(void)state;
 	check_steering(rule_cases, ARRAY_SIZE(rule_cases));
+}
+
+static void http_routes_follow_the_gateway_apis_precedence(void **state)
+{
+	(void)state;
+	check_steering(gateway_cases, ARRAY_SIZE(gateway_cases));
 }
 
 /* ---- pods ------------------------------------------------------------------------------------------------------------------------------- */
@@ -598,6 +722,27 @@ static void a_promotion_ends_when_its_route_changes(void **state)
 		notes,
 		"info test.yaml:1 VirtualService default/routing-rule: changed since experiment default/old promoted 'flowers-v2'; the promotion has ended, the rules as written hold\n"
 		"warning test.yaml:1 VirtualService default/routing-rule: experiment default/odd promoted 'flowers-v3', which this route does not have; the rules as written hold\n");
+}
+
+/* The experiment's versions, by name and by namespace; /static goes to neither. */
+static void a_promotion_changes_only_what_leads_to_its_experiments_versions(void **state)
+{
+	static const char experiment[] =
+		"---\n{apiVersion: iter8.tools/v2alpha2, kind: Experiment, metadata: {name: exp}, spec: {target: t, strategy: {testingPattern: A/B}, "
+		"duration: {intervalSeconds: 1, iterationsPerLoop: 1}, versionInfo: {baseline: {name: v1.default}, candidates: [{name: v2.default}]}}}\n";
+	_cleanup_free_ char *yaml = NULL, *steering = NULL;
+	struct steering promotion = { .experiment = (char *)"default/exp", .route = (char *)"default/r", .version = (char *)"v2.default" };
+
+	(void)state;
+	assert_true(asprintf(&yaml, "%s%s%s%s",
+			     WEB V1 V2 SERVICE("default", "files", "10.0.0.13", "{port: 80}") SLICE("default", "files", "10.3.0.1", "80"), experiment,
+			     VS("r", "hosts: [web], http: [{match: [{uri: {prefix: /static}}], route: [" TO("files") "]}, {match: [{headers: {user: {prefix: a}}}], route: [" TO("v1") "]}, "
+				     "{route: [" TO_WEIGHT("v1", "50") ", " TO_WEIGHT("v2", "50") "]}]"), "") > 0);
+	_cleanup_world_ struct world *world = world_of(yaml);
+	_cleanup_tables_ struct tables *tables = plan_of(world, &promotion, 1);
+
+	steering = plan_steering_text(tables);
+	assert_string_equal(steering, "10.0.0.1:80 request\n  * by header:user\n    path=/static* files.default\n    a* v2.default\n    else v2.default\n");
 }
 
 static void a_promotion_keeps_the_winners_users_on_their_pods(void **state)
@@ -790,6 +935,52 @@ static void more_hosts_than_a_frontend_takes_are_said(void **state)
 		"error test.yaml:6 VirtualService default/r metadata.annotations[shunt.dev/frontend]: frontend 10.0.0.1:80 has 16 routes already, more is not possible; host h16 is left out there\n");
 }
 
+/* A route with `count` matches on `names` different headers, and one beside it. */
+static struct tables *plan_of_large_route(int count, int names, char **ret_notes)
+{
+	_cleanup_free_ char *yaml = NULL;
+	size_t size;
+	FILE *out = open_memstream(&yaml, &size);
+
+	fputs(WEB V1 VS_NOTED("other", "shunt.dev/frontend: 10.0.0.9:80", "hosts: ['*'], http: [{route: [" TO("v1") "]}]")
+	      "---\n{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: r, annotations: {shunt.dev/identity: client}}, spec: {hosts: [web], http: [{match: [", out);
+	for (int i = 0; i < count; i++)
+		fprintf(out, "{headers: {h%d: {exact: v%d}}}, ", i % names, i);
+	fputs("], route: [" TO("v1") "]}, {route: [" TO("v1") "]}]}}\n", out);
+	fclose(out);
+
+	_cleanup_world_ struct world *world = world_of(yaml);
+	struct tables *tables = plan_of(world, NULL, 0);
+
+	*ret_notes = plan_notes_text(tables->notes, tables->note_count);
+	return tables;
+}
+
+static void a_route_with_more_entries_than_fit_is_left_out_whole(void **state)
+{
+	static const struct {
+		int count, names;
+		const char *why; /* NULL: it fits */
+	} rows[] = {
+		{ SHUNT_ENTRIES_PER_ROUTE, SHUNT_NAMES_PER_ROUTE - 1, NULL },
+		{ SHUNT_ENTRIES_PER_ROUTE + 1, 1, "no more room for another entry of one route; the frontend 10.0.0.1:80 is left out" },
+		{ SHUNT_NAMES_PER_ROUTE, SHUNT_NAMES_PER_ROUTE,
+		  "no more room for another header or parameter that the matches of one route look at; the frontend 10.0.0.1:80 is left out" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *notes = NULL;
+		_cleanup_tables_ struct tables *tables = plan_of_large_route(rows[i].count, rows[i].names, &notes);
+
+		assert_int_equal(tables->frontend_count, rows[i].why ? 1 : 2);
+		assert_int_equal(tables->route_count, rows[i].why ? 1 : 2);
+		assert_int_equal(tables->entry_count, rows[i].why ? 0 : rows[i].count);
+		assert_int_equal(tables->condition_count, tables->entry_count);
+		assert_true(rows[i].why ? strstr(notes, rows[i].why) != NULL && strncmp(strstr(notes, "default/r:") - 15, "VirtualService ", 15) == 0 : !strstr(notes, "room"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -797,6 +988,7 @@ int main(void)
 		cmocka_unit_test(a_promotion_gives_the_version_everything),
 		cmocka_unit_test(frontends_follow_hosts_gateways_and_annotations),
 		cmocka_unit_test(rules_follow_istios_order),
+		cmocka_unit_test(http_routes_follow_the_gateway_apis_precedence),
 		cmocka_unit_test(versions_have_the_ready_pods_behind_their_port),
 		cmocka_unit_test(raising_the_candidates_weight_moves_users_only_towards_it),
 		cmocka_unit_test(weights_become_exact_ranges),
@@ -807,11 +999,13 @@ int main(void)
 		cmocka_unit_test(t14_an_experiment_salts_all_splits_of_its_route),
 		cmocka_unit_test(versions_that_the_route_has_no_more_leave_its_weights_as_they_are),
 		cmocka_unit_test(the_weights_of_an_entry_are_told_by_name),
+		cmocka_unit_test(a_promotion_changes_only_what_leads_to_its_experiments_versions),
 		cmocka_unit_test(a_promotion_keeps_the_winners_users_on_their_pods),
 		cmocka_unit_test(series_keep_their_index_and_are_never_reused),
 		cmocka_unit_test(a_full_series_table_leaves_the_route_out_whole),
 		cmocka_unit_test(more_than_a_table_takes_leaves_whole_objects_out),
 		cmocka_unit_test(more_hosts_than_a_frontend_takes_are_said),
+		cmocka_unit_test(a_route_with_more_entries_than_fit_is_left_out_whole),
 	};
 
 	return cmocka_run_group_tests_name("agent/plan/plan", tests, NULL, NULL);

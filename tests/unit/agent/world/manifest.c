@@ -283,6 +283,8 @@ static void test_the_promotions_send_everyone_to_one_version(void **state)
 
 /* ---- mistakes */
 
+#define HR "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec:\n"                          /* 5 */
+#define GW "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: Gateway\nmetadata: {name: g}\nspec:\n"                        /* 5 */
 #define VS "apiVersion: networking.istio.io/v1beta1\nkind: VirtualService\nmetadata: {name: r}\nspec:\n"                /* the next line is 5 */
 #define ROUTE "  hosts: [example.com]\n  http:\n  - route: [{destination: {host: a}}]\n"                                  /* 5 to 7 */
 #define EXP "apiVersion: iter8.tools/v2alpha2\nkind: Experiment\nmetadata: {name: e}\nspec:\n"                            /* 5 */
@@ -332,6 +334,21 @@ static const struct {
 	{ VS "  hosts: [a, '']\n  http:\n  - route: [{destination: {host: a}}]\n", 5, "spec.hosts[1]", "found an empty text", "" },
 	{ VS "  hosts: [example.com]\n", 4, "spec", "found no routes", "http, tcp, tls" },
 	{ VS ROUTE "  gateway: x\n", 8, "spec.gateway", "unknown field", "did you mean \"gateways\"?" },
+	{ HR "  rules: []\n", 5, "spec.rules", "empty", "at least one" },
+	{ HR "  rules:\n  - matches: [{path: {type: Prefix}}]\n    backendRefs: [{name: a, port: 80}]\n", 6, "spec.rules[0].matches[0].path.type", "\"Prefix\"", "Exact, PathPrefix, RegularExpression" },
+	{ HR "  rules:\n  - matches: [{path: {value: a}}]\n    backendRefs: [{name: a, port: 80}]\n", 6, "spec.rules[0].matches[0].path.value", "\"a\"", "begins with /" },
+	{ HR "  rules:\n  - matches: [{method: get}]\n    backendRefs: [{name: a, port: 80}]\n", 6, "spec.rules[0].matches[0].method", "\"get\"", "GET, HEAD" },
+	{ HR "  rules:\n  - matches: [{headers: [{name: 'a b', value: c}]}]\n    backendRefs: [{name: a, port: 80}]\n", 6, "spec.rules[0].matches[0].headers[0].name", "\"a b\"", "name of a header" },
+	{ HR "  rules:\n  - matches: [{headers: [{name: a}]}]\n    backendRefs: [{name: a, port: 80}]\n", 6, "spec.rules[0].matches[0].headers[0].value", "missing", "required" },
+	{ HR "  rules:\n  - backendRefs: [{name: a}]\n", 6, "spec.rules[0].backendRefs[0].port", "missing", "required" },
+	{ HR "  rules:\n  - backendRefs: [{name: a, port: 80, kind: Bucket}]\n", 6, "spec.rules[0].backendRefs[0].kind", "\"Bucket\"", "Service" },
+	{ HR "  rules:\n  - backendRefs: [{name: a, port: 80, weight: 0}]\n", 6, "spec.rules[0].backendRefs", "weights are all 0", "at least one" },
+	{ HR "  rules:\n  - backendRefs: [{name: a, port: 80}]\n    filters: [{type: Rewrite}]\n", 7, "spec.rules[0].filters[0].type", "\"Rewrite\"", "URLRewrite" },
+	{ HR "  rules:\n  - backendRefs: [{name: a, port: 80}]\n    filters: [{type: RequestRedirect}]\n", 7, "spec.rules[0].filters[0].requestRedirect", "missing", "RequestRedirect" },
+	{ HR "  rules:\n  - backendRefs: [{name: a, port: 80}]\n    sessionPersistence: {type: Cookie}\n", 7, "spec.rules[0].sessionPersistence.sessionName", "missing", "required" },
+	{ GW "  gatewayClassName: shunt\n  listeners: [{name: a, port: 80, protocol: http}]\n", 6, "spec.listeners[0].protocol", "\"http\"", "HTTP, HTTPS" },
+	{ GW "  gatewayClassName: shunt\n  listeners: [{name: a, port: 0, protocol: HTTP}]\n", 6, "spec.listeners[0].port", "0", "1 to 65535" },
+	{ GW "  listeners: [{name: a, port: 80, protocol: HTTP}]\n", 4, "spec.gatewayClassName", "missing", "required" },
 	{ VS "  hosts: [a]\n  http:\n  - match: [{uri: {}}]\n    route: [{destination: {host: a}}]\n", 7, "spec.http[0].match[0].uri", "object", "one of exact, prefix, regex" },
 	{ VS "  hosts: [a]\n  http:\n  - match: [{uri: {exact: /a, prefix: /b}}]\n    route: [{destination: {host: a}}]\n", 7, "spec.http[0].match[0].uri", "2 conditions", "one of" },
 	{ VS "  hosts: [a]\n  http:\n  - match: [{method: GET}]\n    route: [{destination: {host: a}}]\n", 7, "spec.http[0].match[0].method", "\"GET\"", "an object" },
@@ -665,6 +682,87 @@ static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 	assert_string_equal(vs->gateways[0], "mesh");
 }
 
+static void test_an_http_route_and_its_gateway_are_read(void **state)
+{
+	static const char *const want_match[] = { "spec.rules[0].matches[0].headers[1].value", NULL };
+	static const char *const want_rule[] = {
+		"spec.rules[0].backendRefs[0].filters[0].responseHeaderModifier.add", "spec.rules[0].backendRefs[0].filters[0].responseHeaderModifier.set[0]",
+		"spec.rules[0].filters[0].requestMirror", "spec.rules[0].filters[1].requestHeaderModifier", "spec.rules[0].sessionPersistence.idleTimeout",
+		"spec.rules[0].retry", NULL,
+	};
+	static const char *const want_gateway[] = { "spec.listeners[0].allowedRoutes.kinds", "spec.addresses[1]", "spec.infrastructure", NULL };
+	_cleanup_decoded_ struct decoded d = decode(
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: shop}\nspec:\n"
+		"  parentRefs: [{name: gw, namespace: edge, sectionName: http}, {kind: Service, group: '', name: web, port: 80}]\n  hostnames: [a.test]\n  rules:\n"
+		"  - name: n\n    matches:\n    - {path: {value: /a/}, method: GET, queryParams: [{name: Q, value: x}, {name: Q, value: y}],\n"
+		"       headers: [{name: A, value: b}, {name: c, type: RegularExpression, value: 'd|e'}, {name: f, type: RegularExpression, value: '.*'}, {name: a, value: z}]}\n"
+		"    - {}\n"
+		"    backendRefs: [{name: v1, port: 80, weight: 3, filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x, value: y}, {name: Version, value: one}], add: []}}]}, "
+		"{name: v2, namespace: other, port: 8080}]\n"
+		"    filters: [{type: RequestMirror, requestMirror: {}}, {type: RequestHeaderModifier, requestHeaderModifier: {}}]\n"
+		"    sessionPersistence: {sessionName: S, type: Header, idleTimeout: 1h}\n    retry: {}\n"
+		"---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: gw, namespace: edge}\nspec:\n  gatewayClassName: shunt\n"
+		"  listeners: [{name: http, hostname: '*.test', port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}, kinds: []}}, {name: s, port: 443, protocol: HTTPS}]\n"
+		"  addresses: [{value: 10.0.0.1}, {type: Hostname, value: x}]\n  infrastructure: {}\n");
+	const struct virtual_service *route = d.world->virtual_services;
+	const struct gateway *gateway = d.world->gateways;
+	const struct http_route *rule;
+
+	(void)state;
+	assert_int_equal(d.errors.count, 0);
+	assert_int_equal(d.world->virtual_service_count, 1);
+	assert_true(route->gateway_api);
+	assert_int_equal(route->parent_count, 2);
+	assert_false(route->parents[0].service);
+	assert_string_equal(route->parents[0].ns, "edge");
+	assert_string_equal(route->parents[0].section, "http");
+	assert_true(route->parents[1].service);
+	assert_string_equal(route->parents[1].ns, "shop"); /* its own namespace when none is written */
+	assert_int_equal(route->parents[1].port, 80);
+	rule = route->http;
+	assert_strings(rule->matches[0].unsupported, rule->matches[0].unsupported_count, want_match);
+	assert_strings(rule->unsupported, rule->unsupported_count, want_rule);
+	assert_int_equal(rule->match_count, 2);
+	assert_int_equal(rule->matches[0].uri.kind, MATCH_PATH_PREFIX);
+	assert_string_equal(rule->matches[0].uri.value, "/a/");
+	assert_string_equal(rule->matches[0].method.value, "GET");
+	assert_int_equal(rule->matches[0].header_count, 2); /* of two with one name the first */
+	assert_string_equal(rule->matches[0].headers[0].name, "a");
+	assert_string_equal(rule->matches[0].headers[0].value, "b");
+	assert_int_equal(rule->matches[0].headers[1].kind, MATCH_PRESENT);
+	assert_int_equal(rule->matches[0].param_count, 1);
+	assert_string_equal(rule->matches[0].params[0].value, "x");
+	assert_null(rule->matches[1].uri.value);
+	assert_string_equal(rule->session, "S");
+	assert_true(rule->session_header);
+	assert_string_equal(rule->destinations[0].host, "v1.shop");
+	assert_string_equal(rule->destinations[0].version, "one");
+	assert_int_equal(rule->destinations[0].weight, 3);
+	assert_string_equal(rule->destinations[1].host, "v2.other");
+	assert_int_equal(rule->destinations[1].weight, 1);
+	assert_int_equal(rule->destinations[1].port, 8080);
+
+	assert_string_equal(gateway->class_name, "shunt");
+	assert_int_equal(gateway->listener_count, 2);
+	assert_string_equal(gateway->listeners[0].hostname, "*.test");
+	assert_int_equal(gateway->listeners[0].from, FROM_ALL);
+	assert_int_equal(gateway->listeners[1].from, FROM_SAME);
+	assert_int_equal(gateway->listeners[1].protocol, PROTOCOL_HTTPS);
+	assert_int_equal(gateway->address_count, 1);
+	assert_strings(gateway->unsupported, gateway->unsupported_count, want_gateway);
+}
+
+static void test_routes_of_both_kinds_go_by_one_name(void **state)
+{
+	_cleanup_decoded_ struct decoded d = decode("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: r}\nspec: {hosts: [a], http: [{route: [{destination: {host: a}}]}]}\n"
+						    "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {rules: [{backendRefs: [{name: a, port: 80}]}]}\n");
+
+	(void)state;
+	assert_int_equal(d.world->virtual_service_count, 1);
+	assert_int_equal(d.errors.count, 1);
+	assert_non_null(strstr(d.errors.items[0].message, "but the VirtualService in"));
+}
+
 static void test_weights_are_as_written_and_an_only_destination_has_all(void **state)
 {
 	static const struct {
@@ -916,6 +1014,8 @@ int main(void)
 		cmocka_unit_test(test_a_headless_service_has_no_address),
 		cmocka_unit_test(test_conditions_and_ports_of_a_slice_have_kubernetes_defaults),
 		cmocka_unit_test(test_what_is_not_done_yet_is_listed_by_its_path),
+		cmocka_unit_test(test_an_http_route_and_its_gateway_are_read),
+		cmocka_unit_test(test_routes_of_both_kinds_go_by_one_name),
 		cmocka_unit_test(test_weights_are_as_written_and_an_only_destination_has_all),
 		cmocka_unit_test(test_an_experiment_has_iter8s_defaults),
 		cmocka_unit_test(test_rollback_on_failure_defaults_to_true_under_blue_green_alone),
