@@ -71,6 +71,17 @@ static int parse_seconds(const char *name, const char *text, double *ret_seconds
 	return 0;
 }
 
+static int parse_real(const char *name, const char *text, double *ret_number)
+{
+	char *end;
+	double number = strtod(text, &end);
+
+	if (end == text || *end || !isfinite(number))
+		return log_err(0, "--%s: found '%s', allowed are numbers such as 0.05 or -0.1", name, text);
+	*ret_number = number;
+	return 0;
+}
+
 static int parse_number(const char *name, const char *text, unsigned int *ret_number)
 {
 	char *end;
@@ -113,6 +124,8 @@ static int set_option(const struct cmd_option *option, void *options, const char
 		return parse_seconds(option->name, text, field);
 	case CMD_NUMBER:
 		return parse_number(option->name, text, field);
+	case CMD_REAL:
+		return parse_real(option->name, text, field);
 	}
 	return -EINVAL;
 }

@@ -45,6 +45,7 @@ enum cmd_option_type {
 	CMD_STRINGS, /* struct cmd_strings; may be given several times */
 	CMD_SECONDS, /* double, 0 or more */
 	CMD_NUMBER,  /* unsigned int */
+	CMD_REAL,    /* double, of either sign */
 };
 
 struct cmd_strings {
@@ -81,6 +82,6 @@ struct cmd {
  */
 int cmd_main(const struct cmd *const *commands, size_t count, int argc, char **argv);
 
-extern const struct cmd cmd_status, cmd_run, cmd_describe, cmd_explain, cmd_unload, cmd_version;
+extern const struct cmd cmd_status, cmd_run, cmd_describe, cmd_explain, cmd_simulate, cmd_power, cmd_unload, cmd_version;
 
 #endif

@@ -9,6 +9,8 @@ static const struct cmd *const commands[] = {
 	&cmd_run,
 	&cmd_describe,
 	&cmd_explain,
+	&cmd_simulate,
+	&cmd_power,
 	&cmd_unload,
 	&cmd_version,
 };

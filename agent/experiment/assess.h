@@ -9,8 +9,8 @@
  * lacks its reading is told from one that fails, only a candidate's failure asks for a rollback (T4), and weights are rounded by the largest
  * remainder instead of by chance.
  *
- * Beside that stands the verdict of the evidence (verdict.h). Under criteria.strength it is the rule: winner, recommendation and rollback are its own, and it may
- * end the experiment. Objectives, feasible and best versions, and so the weights, stay Iter8's comparison of the readings.
+ * Beside that stands the verdict of the evidence (verdict.h). Under criteria.strength it is the rule: winner, recommendation and rollback are
+ * its own, and it may end the experiment. Objectives, feasible and best versions, and so the weights, stay Iter8's comparison of the readings.
  */
 #ifndef SHUNT_ASSESS_H
 #define SHUNT_ASSESS_H

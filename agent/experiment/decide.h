@@ -12,8 +12,9 @@
  * weights move on; the iteration that follows already counts what they bring.
  *
  * As Iter8's controller (etc3 controllers/; reference/iter8.md section 3.2): the first iteration runs at once, the last is followed by one interval,
- * stages never go back. Different on purpose: a final verdict under criteria.strength ends the experiment like its last iteration, at once; a rollback recommends the baseline (T3), bad tasks make the experiment Failed (T8), contenders of the
- * same second have an order, and the steering table follows the recommendation before any finish task runs.
+ * stages never go back. Different on purpose: a final verdict under criteria.strength ends the experiment like its last iteration, at once; a
+ * rollback recommends the baseline (T3), bad tasks make the experiment Failed (T8), contenders of the same second have an order, and the
+ * steering table follows the recommendation before any finish task runs.
  */
 #ifndef SHUNT_DECIDE_H
 #define SHUNT_DECIDE_H

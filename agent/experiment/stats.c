@@ -148,12 +148,13 @@ struct interval stats_rate_interval(double x, double n, struct stats_level level
 }
 
 /*
- * A value is too low to be the q-quantile when too few values lie at or below it, and too high when too many lie below it. Within a bucket nobody knows who lies
- * where, so a bucket is excluded only if that holds for all of it.
+ * A value is too low to be the q-quantile when too few values lie at or below it, and too high when too many lie below it. Within a bucket
+ * nobody knows who lies where, so a bucket is excluded only if that holds for all of it.
  *
  *     fewest ... the least number of values at or below the quantile that n trials of probability q allow;  most ... the largest
  */
-struct interval stats_quantile_interval(const double *count, size_t slots, double weight, double q, double (*edge)(size_t slot), struct stats_level level)
+struct interval stats_quantile_interval(const double *count, size_t slots, double weight, double q, double (*edge)(size_t slot),
+					 struct stats_level level)
 {
 	struct interval bounds = { edge(0), INFINITY };
 	struct mixture_root root = { .p = q, .level = level };

@@ -43,7 +43,8 @@ double stats_normal_mixture_bound(double v, double alpha, double v_opt);
 
 /*
  * The logarithm of the two-sided beta-binomial mixture: the evidence of x successes in n against a success probability of p, 0 < p < 1. P is excluded
- * when it is log(1 / alpha) or more. Mixes over Beta(k p, k (1 - p)), which is Howard et al. 2021, Proposition 7, with g = p, h = 1 - p. x and n need not be whole.
+ * when it is log(1 / alpha) or more. Mixes over Beta(k p, k (1 - p)), which is Howard et al. 2021, Proposition 7, with g = p, h = 1 - p. x and n
+ * need not be whole.
  */
 double stats_beta_binomial(double x, double n, double p, struct stats_level level);
 
@@ -64,9 +65,10 @@ struct stats_mean {
 bool stats_ratio(const struct stats_sums *sums, struct stats_mean *ret_mean);
 
 /*
- * How many independent requests the requests of these users are worth. For a rate (`mean` of x / y) the y * p (1 - p) over the variance, as in Korn and
- * Graubard, "Confidence intervals for proportions with small expected number of positive counts estimated from survey data", Survey Methodology 24 (1998);
- * without successes or without failures that says nothing, and it is what it is in the worst case, Kish's (sum y)^2 / sum y^2. At most sum y.
+ * How many independent requests the requests of these users are worth. For a rate (`mean` of x / y) the y * p (1 - p) over the variance, as in
+ * Korn and Graubard, "Confidence intervals for proportions with small expected number of positive counts estimated from survey data", Survey
+ * Methodology 24 (1998); without successes or without failures that says nothing, and it is what it is in the worst case, Kish's (sum y)^2 / sum
+ * y^2. At most sum y.
  */
 double stats_effective_sample(const struct stats_sums *sums, const struct stats_mean *mean);
 
@@ -85,16 +87,17 @@ struct interval stats_difference_interval(const struct stats_mean *a, const stru
 struct interval stats_rate_interval(double x, double n, struct stats_level level);
 
 /*
- * Of the q-quantile (0 < q < 1) of what was counted in `slots` buckets. Every value weighs `weight` independent ones (0..1). The ends are bucket edges, in the
- * unit of edge(): edge(i) is the low end of bucket i and the high end of bucket i - 1. The last bucket has no high end.
+ * Of the q-quantile (0 < q < 1) of what was counted in `slots` buckets. Every value weighs `weight` independent ones (0..1). The ends are bucket
+ * edges, in the unit of edge(): edge(i) is the low end of bucket i and the high end of bucket i - 1. The last bucket has no high end.
  */
-struct interval stats_quantile_interval(const double *count, size_t slots, double weight, double q, double (*edge)(size_t slot), struct stats_level level);
+struct interval stats_quantile_interval(const double *count, size_t slots, double weight, double q, double (*edge)(size_t slot),
+					 struct stats_level level);
 
 /* ---- sample ratio ---- */
 
 /*
- * The always-valid p-value of users[0..k) against the shares of a split (positive, sum 1): small when they cannot come from it. Lindon and Malek 2022, eq. (5) to
- * (7), with the prior Dirichlet(concentration * shares).
+ * The always-valid p-value of users[0..k) against the shares of a split (positive, sum 1): small when they cannot come from it. Lindon and Malek
+ * 2022, eq. (5) to (7), with the prior Dirichlet(concentration * shares).
  */
 double stats_split_p_value(const double *users, const double *shares, size_t k, double concentration);
 

@@ -107,7 +107,8 @@ static void estimate_ratio(const struct evidence *e, const struct metric_basis *
 	}
 }
 
-static struct estimate estimate_metric(const struct metric_basis *basis, const struct reading *reading, const struct evidence *e, struct stats_level level)
+static struct estimate estimate_metric(const struct metric_basis *basis, const struct reading *reading, const struct evidence *e,
+				       struct stats_level level)
 {
 	struct estimate estimate = {};
 
@@ -155,7 +156,8 @@ static void claim_objectives(struct verdict *verdict, const struct experiment *e
 			const char *metric = e->objectives[i].metric;
 			struct objective_claim *claim = &verdict->objectives[v * verdict->objective_count + i];
 
-			claim->estimate = estimate_metric(basis_of(readings, metric), readings_at(readings, metric, v), &readings->evidence[v], level_of(verdict, 1));
+			claim->estimate = estimate_metric(basis_of(readings, metric), readings_at(readings, metric, v), &readings->evidence[v],
+							  level_of(verdict, 1));
 			claim->claim = judge_objective(&e->objectives[i], &claim->estimate);
 		}
 	}
@@ -335,7 +337,8 @@ static void conclude_winner(struct verdict *verdict, const struct experiment *e,
 	verdict->winner = version;
 	verdict->final = true;
 	if (verdict->pair_count)
-		conclude(verdict, VERDICT_WINNER, "%s has the better %s than every other version that satisfies the objectives, and satisfies all of its own",
+		conclude(verdict, VERDICT_WINNER,
+			 "%s has the better %s than every other version that satisfies the objectives, and satisfies all of its own",
 			 e->versions[version].name, e->rewards[0].metric);
 	else
 		conclude(verdict, VERDICT_WINNER, "%s satisfies all objectives%s", e->versions[version].name,
@@ -369,13 +372,16 @@ static void conclude_open(struct verdict *verdict, const struct experiment *e)
 	size_t v, i;
 
 	if (find_claim(verdict, CLAIM_UNKNOWN, &v, &i))
-		conclude(verdict, VERDICT_INCONCLUSIVE, "nothing is known of how %s of %s varies: it has no reading, or it comes from a provider without its spread",
+		conclude(verdict, VERDICT_INCONCLUSIVE,
+			 "nothing is known of how %s of %s varies: it has no reading, or it comes from a provider without its spread",
 			 e->objectives[i].metric, e->versions[v].name);
 	else if (verdict->pair_count && !reward_is_known(verdict))
-		conclude(verdict, VERDICT_INCONCLUSIVE, "nothing is known of how the reward %s varies: it has no reading, or it comes from a provider without its spread",
+		conclude(verdict, VERDICT_INCONCLUSIVE,
+			 "nothing is known of how the reward %s varies: it has no reading, or it comes from a provider without its spread",
 			 e->rewards[0].metric);
 	else if (find_claim(verdict, CLAIM_OPEN, &v, &i))
-		conclude(verdict, VERDICT_INCONCLUSIVE, "%s of %s may be inside of its limits or outside", e->objectives[i].metric, e->versions[v].name);
+		conclude(verdict, VERDICT_INCONCLUSIVE, "%s of %s may be inside of its limits or outside",
+			 e->objectives[i].metric, e->versions[v].name);
 	else if (verdict->pair_count)
 		conclude(verdict, VERDICT_INCONCLUSIVE, "no version is surely better in %s than every other", e->rewards[0].metric);
 	else
@@ -403,7 +409,8 @@ static void judge(struct verdict *verdict, const struct experiment *e)
 
 	if (verdict->split_tested && verdict->split_p_value < SPLIT_P_VALUE) {
 		conclude(verdict, VERDICT_SAMPLE_RATIO_MISMATCH,
-			 "the users are not divided as the split says (p = %.2g): find what loses or doubles users of one version, and begin anew", verdict->split_p_value);
+			 "the users are not divided as the split says (p = %.2g): find what loses or doubles users of one version, and begin anew",
+			 verdict->split_p_value);
 		return;
 	}
 	for (size_t v = 0; v < verdict->version_count; v++) {
@@ -425,8 +432,8 @@ static void judge(struct verdict *verdict, const struct experiment *e)
 		conclude(verdict, VERDICT_NO_FEASIBLE_VERSION, "every version surely fails an objective");
 		verdict->final = true;
 	} else if (verdict->final && reward_is_known(verdict)) {
-		conclude(verdict, VERDICT_NO_DIFFERENCE, "with %lld %ss each, no version is surely better in %s", (long long)verdict->strength.maximum_sample,
-			 evidence_unit_name(verdict->unit), e->rewards[0].metric);
+		conclude(verdict, VERDICT_NO_DIFFERENCE, "with %lld %ss each, no version is surely better in %s",
+			 (long long)verdict->strength.maximum_sample, evidence_unit_name(verdict->unit), e->rewards[0].metric);
 	} else {
 		conclude_open(verdict, e);
 	}
@@ -509,8 +516,11 @@ static json_t *objective_json(const struct experiment *e, const struct verdict *
 
 static json_t *pair_json(const struct experiment *e, const struct pair_claim *pair)
 {
-	json_t *json = json_pack("{s:s, s:s, s:s}", "metric", e->rewards[0].metric, "version", e->versions[pair->b].name, "minus", e->versions[pair->a].name);
-	const char *better = pair->b_better == CLAIM_HOLDS ? e->versions[pair->b].name : pair->a_better == CLAIM_HOLDS ? e->versions[pair->a].name : NULL;
+	json_t *json = json_pack("{s:s, s:s, s:s}", "metric", e->rewards[0].metric, "version", e->versions[pair->b].name, "minus",
+				 e->versions[pair->a].name);
+	const char *better = pair->b_better == CLAIM_HOLDS ? e->versions[pair->b].name :
+			     pair->a_better == CLAIM_HOLDS ? e->versions[pair->a].name :
+							     NULL;
 
 	if (pair->b_better != CLAIM_UNKNOWN) {
 		put_number(json, "value", pair->value);
@@ -524,8 +534,8 @@ static json_t *pair_json(const struct experiment *e, const struct pair_claim *pa
 
 json_t *verdict_to_json(const struct experiment *e, const struct verdict *verdict)
 {
-	json_t *json = json_pack("{s:s, s:s, s:b, s:s, s:o}", "verdict", verdict_name(verdict->kind), "why", verdict->why, "rule", verdict->strength.given, "unit",
-				 evidence_unit_name(verdict->unit), "sample", samples_json(e, verdict));
+	json_t *json = json_pack("{s:s, s:s, s:b, s:s, s:o}", "verdict", verdict_name(verdict->kind), "why", verdict->why, "rule",
+				 verdict->strength.given, "unit", evidence_unit_name(verdict->unit), "sample", samples_json(e, verdict));
 	json_t *objectives = json_array(), *differences = json_array();
 
 	put_number(json, "confidence", verdict->strength.confidence);

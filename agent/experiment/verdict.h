@@ -5,11 +5,12 @@
  *     evidence ──▶ split of users as configured? ──▶ sample large enough? ──▶ each objective: bound inside its limits?  ──▶ verdict, and why
  *                                                                             each pair: difference of the reward without 0?
  *
- * All intervals are confidence sequences (experiment/stats.h), so the verdict of any iteration may be acted upon. With criteria.strength it is the rule: it
- * takes the place of Iter8's comparison of two numbers and may end the experiment early. Without it the verdict is computed all the same and shown as advice.
+ * All intervals are confidence sequences (experiment/stats.h), so the verdict of any iteration may be acted upon. With criteria.strength it is
+ * the rule: it takes the place of Iter8's comparison of two numbers and may end the experiment early. Without it the verdict is computed all the
+ * same and shown as advice.
  *
- * The chance that an experiment ever names a wrong winner is at most 1 - confidence: over several pairs of versions it is divided evenly (Bonferroni), and
- * objectives need no correction, because all of them have to hold (an intersection-union test: Berger, Technometrics 24, 1982).
+ * The chance that an experiment ever names a wrong winner is at most 1 - confidence: over several pairs of versions it is divided evenly
+ * (Bonferroni), and objectives need no correction, because all of them have to hold (an intersection-union test: Berger, Technometrics 24, 1982).
  */
 #ifndef SHUNT_VERDICT_H
 #define SHUNT_VERDICT_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Evidence: the sufficient statistics of one version since the experiment began. A reading says what a value is; the evidence says how far to trust it.
+ * Evidence: the sufficient statistics of one version since the experiment began. A reading says what a value is; the evidence says how far to
+ * trust it.
  *
  * The unit is the user, because users are what the split tells apart: requests of one user resemble each other, so a thousand of them say less than
  * a thousand users do. Everything is a sum over units, so it is added up in one pass and never grows:

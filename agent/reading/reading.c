@@ -138,10 +138,12 @@ int readings_new(const struct world *world, const struct experiment *experiment,
 		return -ENOMEM;
 	for (size_t i = 0; i < readings->metric_count; i++) {
 		struct metric_origin origin = metric_resolve(world, experiment->meta.ns, readings->metrics[i]);
+		bool counter;
 
 		if (origin.builtin)
 			readings->bases[i] = origin.builtin->basis;
-		else if (origin.object && origin.object->type == METRIC_COUNTER)
+		counter = origin.builtin ? origin.builtin->type == METRIC_COUNTER : origin.object && origin.object->type == METRIC_COUNTER;
+		if (counter && readings->bases[i].form == FORM_NONE)
 			readings->bases[i].form = FORM_COUNT;
 	}
 	*ret_readings = TAKE_PTR(readings);

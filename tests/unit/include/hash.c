@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 #include "shunt/hash.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <gsl/gsl_cdf.h>
 
 #include "util/cleanup.h"
 
@@ -130,6 +132,120 @@ static void two_salts_place_users_independently(void **state)
 	assert_true(both > 25000 - 700 && both < 25000 + 700); /* five standard errors of 137 */
 }
 
+/* ---- quality: ids as people have them ---- */
+
+#define IDS 1000000
+
+static struct shunt_id sequential_id(unsigned int n)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", 1000000 + n);
+
+	return id_of(text, len);
+}
+
+/* Version 4 (RFC 9562 section 5.4) from a mixed counter (splitmix64's finalizer). */
+static uint64_t mixed(uint64_t n)
+{
+	n = (n ^ (n >> 30)) * 0xbf58476d1ce4e5b9ull;
+	n = (n ^ (n >> 27)) * 0x94d049bb133111ebull;
+	return n ^ (n >> 31);
+}
+
+static struct shunt_id uuid_id(unsigned int n)
+{
+	uint64_t a = mixed(2 * n + 1), b = mixed(2 * n + 2);
+	char text[40];
+	int len = snprintf(text, sizeof(text), "%08x-%04x-4%03x-%04x-%012llx", (unsigned int)(a >> 32), (unsigned int)(a >> 16) & 0xffff,
+			   (unsigned int)a & 0xfff, 0x8000 | ((unsigned int)(b >> 48) & 0x3fff), (unsigned long long)b & 0xffffffffffffull);
+
+	return id_of(text, len);
+}
+
+static struct shunt_id email_id(unsigned int n)
+{
+	static const char *const names[] = { "anna", "ben", "carla", "dmitri", "eva", "farid", "grace", "hiro" };
+	char text[64];
+	int len = snprintf(text, sizeof(text), "%s.%s%u@example.com", names[n % 8], names[n / 8 % 8], n / 64);
+
+	return id_of(text, len);
+}
+
+/* There are only 256 of them: each 3,906 times, under another salt each time (salt_of). */
+static struct shunt_id address_id(unsigned int n)
+{
+	uint8_t address[16] = { [10] = 0xff, 0xff, 192, 0, 2, n % 256 };
+
+	return id_of(address, sizeof(address));
+}
+
+static const struct id_kind {
+	const char *name;
+	struct shunt_id (*make)(unsigned int n);
+	unsigned int ids_of_a_salt;
+} id_kinds[] = {
+	{ "sequential", sequential_id, IDS },
+	{ "UUID", uuid_id, IDS },
+	{ "e-mail", email_id, IDS },
+	{ "addresses of one /24", address_id, 256 },
+};
+
+static __u32 placed(const struct id_kind *kind, unsigned int n, __u64 salt)
+{
+	const __u64 key[2] = { salt, n / kind->ids_of_a_salt };
+	struct shunt_id id = kind->make(n);
+
+	return shunt_split_hash(shunt_siphash(key, &id));
+}
+
+static void shares_get_their_users_within_three_sigma(void **state)
+{
+	static const double shares[] = { 0.01, 0.1, 1.0 / 3 };
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(id_kinds); k++) {
+		unsigned int count[ARRAY_SIZE(shares)] = {};
+
+		for (unsigned int n = 0; n < IDS; n++) {
+			__u32 hash = placed(&id_kinds[k], n, 20);
+
+			for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
+				const struct shunt_split split = { .shares = 2, .share = { { .end = (__u64)(shares[i] * 0x1p32), .version = 1 },
+											   { .end = 1ull << 32, .version = 0 } } };
+
+				count[i] += shunt_split_pick(&split, hash);
+			}
+		}
+		for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
+			double off = (count[i] - IDS * shares[i]) / sqrt(IDS * shares[i] * (1 - shares[i]));
+
+			if (fabs(off) > 3)
+				fail_msg("%s: %u of 1,000,000 on %g %%, %.2f sigma off", id_kinds[k].name, count[i], 100 * shares[i], off);
+		}
+	}
+}
+
+/* Each id falls into one of 10 ranges under each salt: 100 cells, all of the same size when the salts have nothing to do with each other. */
+static void two_salts_are_independent_by_chi_square(void **state)
+{
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(id_kinds); k++) {
+		unsigned int cells[10][10] = {};
+		double chi2 = 0, p;
+
+		for (unsigned int n = 0; n < IDS; n++)
+			cells[(__u64)placed(&id_kinds[k], n, 20) * 10 >> 32][(__u64)placed(&id_kinds[k], n, 21) * 10 >> 32]++;
+		for (int i = 0; i < 100; i++) {
+			double expected = IDS / 100.0, off = cells[i / 10][i % 10] - expected;
+
+			chi2 += off * off / expected;
+		}
+		p = gsl_cdf_chisq_Q(chi2, 99);
+		if (p <= 0.001)
+			fail_msg("%s: two salts are related, p = %g", id_kinds[k].name, p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +255,8 @@ int main(void)
 		cmocka_unit_test(an_empty_split_gives_none),
 		cmocka_unit_test(the_slot_does_not_depend_on_the_share),
 		cmocka_unit_test(two_salts_place_users_independently),
+		cmocka_unit_test(shares_get_their_users_within_three_sigma),
+		cmocka_unit_test(two_salts_are_independent_by_chi_square),
 	};
 
 	return cmocka_run_group_tests_name("include/shunt/hash.h", tests, NULL, NULL);

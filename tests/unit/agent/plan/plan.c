@@ -638,6 +638,7 @@ static const char *version_of_user(const struct tables *tables, size_t route, un
 }
 
 #define USERS 20000
+#define HALF_AND_HALF(name, host) VS(name, "hosts: [" host "], http: [{route: [" TO_WEIGHT("v1", "1") ", " TO_WEIGHT("v2", "1") "]}]")
 
 static void raising_the_candidates_weight_moves_users_only_towards_it(void **state)
 {
@@ -670,6 +671,21 @@ static void raising_the_candidates_weight_moves_users_only_towards_it(void **sta
 	}
 }
 
+/* Another node has read the objects in another order and has other indices, but the same key of the installation. */
+static void every_node_places_a_user_alike(void **state)
+{
+#define TENTH VS("r", "hosts: [web], http: [{route: [" TO_WEIGHT("v1", "9") ", " TO_WEIGHT("v2", "1") "]}]")
+	_cleanup_world_ struct world *world = world_of(WEB V1 V2 TENTH);
+	_cleanup_world_ struct world *other_world = world_of(SERVICE("default", "shop", "10.0.0.2", "{port: 80}") V2 HALF_AND_HALF("a", "shop") V1 TENTH WEB);
+	_cleanup_tables_ struct tables *tables = plan_of(world, NULL, 0), *other = plan_of(other_world, NULL, 0);
+
+	(void)state;
+	assert_int_equal(tables->route_count, 1);
+	assert_int_equal(other->route_count, 2);
+	for (unsigned int n = 0; n < USERS; n++)
+		assert_string_equal(version_of_user(tables, 0, n), version_of_user(other, 1, n));
+}
+
 static void weights_become_exact_ranges(void **state)
 {
 	_cleanup_world_ struct world *world = world_of(WEB V1 VS("r", "hosts: [web], http: [{route: [" AS("a") ", " AS("b") ", " AS(
@@ -687,7 +703,6 @@ static void weights_become_exact_ranges(void **state)
 
 static void the_same_user_is_placed_independently_by_two_routes(void **state)
 {
-#define HALF_AND_HALF(name, host) VS(name, "hosts: [" host "], http: [{route: [" TO_WEIGHT("v1", "1") ", " TO_WEIGHT("v2", "1") "]}]")
 	_cleanup_world_ struct world *world = world_of(WEB SERVICE("default", "shop", "10.0.0.2", "{port: 80}")
 							       V1 V2 HALF_AND_HALF("a", "web") HALF_AND_HALF("b", "shop"));
 	_cleanup_tables_ struct tables *tables = plan_of(world, NULL, 0);
@@ -991,6 +1006,7 @@ int main(void)
 		cmocka_unit_test(http_routes_follow_the_gateway_apis_precedence),
 		cmocka_unit_test(versions_have_the_ready_pods_behind_their_port),
 		cmocka_unit_test(raising_the_candidates_weight_moves_users_only_towards_it),
+		cmocka_unit_test(every_node_places_a_user_alike),
 		cmocka_unit_test(weights_become_exact_ranges),
 		cmocka_unit_test(the_same_user_is_placed_independently_by_two_routes),
 		cmocka_unit_test(a_promotion_ends_when_its_route_changes),
