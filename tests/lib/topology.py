@@ -130,21 +130,65 @@ class Namespace:
             os.close(home)
 
 
-class Box(Namespace):
-    """A namespace with one link to the node: subnet 10.77.<number>.0/24 and fd00:77:<number>::/64, the node has .1, the box .2."""
+class Subnet:
+    """10.77.<number>.0/24 and fd00:77:<number>::/64 at an interface of a namespace, which has .1 there."""
 
-    def __init__(self, topology, name, number):
+    BITS = {4: 24, 6: 64}
+
+    def __init__(self, hub, number):
+        self.hub, self.number = hub, number
+        self.gateway = {4: self.address(4, 1), 6: self.address(6, 1)}
+
+    def address(self, family, host):
+        return f"10.77.{self.number}.{host}" if family == 4 else f"fd00:77:{self.number}::{host}"
+
+    def prefix(self, family):
+        return f"{self.address(family, 0)}/{self.BITS[family]}"
+
+    def give(self, namespace, interface, host):
+        for family, bits in self.BITS.items():
+            namespace.run("ip", "address", "add", f"{self.address(family, host)}/{bits}", "dev", interface)
+
+
+class Link(Subnet):
+    """The subnet of one box, at its link's end in the hub."""
+
+    def join(self, box):
+        self.give(self.hub, box.box, 1)
+        return 2
+
+
+class Bridge(Subnet):
+    """A subnet of several boxes, whose links' ends in the hub are ports of a bridge."""
+
+    def __init__(self, hub, number, name="lan"):
+        super().__init__(hub, number)
+        self.name, self.boxes = name, 0
+        hub.run("ip", "link", "add", name, "type", "bridge")
+        hub.run("ip", "link", "set", name, "up")
+        self.give(hub, name, 1)
+
+    def join(self, box):
+        self.hub.run("ip", "link", "set", box.box, "master", self.name)
+        self.boxes += 1
+        return 1 + self.boxes
+
+
+class Box(Namespace):
+    """A namespace with one link to a hub, the node if nothing else is said, in a subnet of its own (given by its number) or in one of several boxes."""
+
+    def __init__(self, topology, name, subnet, hub=None):
         super().__init__(f"{topology.prefix}-{name}")
         self.topology = topology
-        self.box = name  # also the name of the link in the node
-        self.address = {4: f"10.77.{number}.2", 6: f"fd00:77:{number}::2"}
-        self.gateway = {4: f"10.77.{number}.1", 6: f"fd00:77:{number}::1"}
-        node = topology.node
-        node.run("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", self.name)
-        for family, bits in ((4, 24), (6, 64)):
-            node.run("ip", "address", "add", f"{self.gateway[family]}/{bits}", "dev", name)
-            self.run("ip", "address", "add", f"{self.address[family]}/{bits}", "dev", "eth0")
-        node.run("ip", "link", "set", name, "up")
+        self.box = name  # also the name of the link in the hub
+        self.subnet = subnet if isinstance(subnet, Subnet) else Link(hub or topology.node, subnet)
+        self.hub = self.subnet.hub
+        self.gateway = self.subnet.gateway
+        self.hub.run("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        host = self.subnet.join(self)
+        self.address = {family: self.subnet.address(family, host) for family in Subnet.BITS}
+        self.subnet.give(self, "eth0", host)
+        self.hub.run("ip", "link", "set", name, "up")
         self.run("ip", "link", "set", "eth0", "up")
         for family in (4, 6):
             self.run("ip", f"-{family}", "route", "add", "default", "via", self.gateway[family])
@@ -153,7 +197,7 @@ class Box(Namespace):
         """Checksum and segmentation offloads at both ends of the link."""
         words = [word for name in ("tx", "rx", "tso", "gso", "gro") for word in (name, "on" if on else "off")]
         self.run("ethtool", "-K", "eth0", *words)
-        self.topology.node.run("ethtool", "-K", self.box, *words)
+        self.hub.run("ethtool", "-K", self.box, *words)
 
 
 NGINX_CONF = """\
@@ -208,16 +252,15 @@ http {{
 }}
 """
 
-class Pod(Box):
-    """A box with a real nginx that says its version in a header and in the body."""
+class Nginx:
+    """A real nginx that says its version in a header and in the body. Mixed into what it runs in."""
 
-    def __init__(self, topology, name, number, version, port, latency_ms):
-        super().__init__(topology, name, number)
+    def serve(self, name, version, port, latency_ms=0):
         self.version, self.port = version, port
-        self.dir = topology.dir / name
+        self.dir = self.topology.dir / name
         (self.dir / "bytes").mkdir(parents=True)
         (self.dir / "nginx.conf").write_text(NGINX_CONF.format(dir=self.dir, version=version, port=port, seconds=latency_ms / 1000,
-                                                               workers=topology.nginx_workers))
+                                                               workers=self.topology.nginx_workers))
         self.server = None
         self.start_server()
 
@@ -252,6 +295,54 @@ class Pod(Box):
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+class Pod(Box, Nginx):
+    """A box that serves."""
+
+    def __init__(self, topology, name, subnet, version, port, latency_ms=0, hub=None):
+        super().__init__(topology, name, subnet, hub)
+        self.serve(name, version, port, latency_ms)
+
+
+class HostNetworkPod(Nginx):
+    """A server in the node's own namespace, with one of the node's addresses. close() ends it."""
+
+    def __init__(self, topology, version, port):
+        self.topology, self.name = topology, topology.node.name
+        self.start, self.entered = topology.node.start, topology.node.entered
+        self.address = topology.client1.gateway
+        self.serve("hostnetwork", version, port)
+
+    def close(self):
+        end_process(self.server)
+        self.topology.node.processes.remove(self.server)
+        shutil.rmtree(self.dir)
+
+
+class Outside:
+    """
+    What is beyond the node's uplink:
+
+        node 10.77.8.1 ── uplink ── router 10.77.8.2 ─┬─ outside 10.77.9.2, a client
+                                                      └─ other boxes, on the router: pods on another node
+
+    The node routes their subnets to the router, and the router everything else to the node.
+    """
+
+    UPLINK = "uplink"
+
+    def __init__(self, topology):
+        self.topology = topology
+        self.router = topology.add(Box, self.UPLINK, 8)
+        self.router.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+        self.client = self.add(Box, "outside", 9)
+
+    def add(self, kind, name, subnet, *arguments, **options):
+        box = self.topology.add(kind, name, subnet, *arguments, hub=self.router, **options)
+        for family in Subnet.BITS:
+            self.topology.node.run("ip", f"-{family}", "route", "add", box.subnet.prefix(family), "via", self.router.address[family])
+        return box
+
+
 class Topology:
     """The whole drawing of the module's head. A context manager; close() may be called at any time, also twice."""
 
@@ -276,15 +367,15 @@ class Topology:
         self.mounted = True
         self.node = Namespace(f"{self.prefix}-node")
         self.node.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
-        self.client1 = self._add(Box, "client1", 1)
-        self.client2 = self._add(Box, "client2", 2)
-        self.baseline = self._add(Pod, "baseline", 3, "flowers-v1", 8080, latency_ms[0])
-        self.candidate = self._add(Pod, "candidate", 4, "flowers-v2", 8081, latency_ms[1])
+        self.client1 = self.add(Box, "client1", 1)
+        self.client2 = self.add(Box, "client2", 2)
+        self.baseline = self.add(Pod, "baseline", 3, "flowers-v1", 8080, latency_ms[0])
+        self.candidate = self.add(Pod, "candidate", 4, "flowers-v2", 8081, latency_ms[1])
         self.clients = (self.client1, self.client2)
         self.pods = (self.baseline, self.candidate)
 
-    def _add(self, kind, name, *arguments):
-        box = kind(self, name, *arguments)
+    def add(self, kind, name, *arguments, **options):
+        box = kind(self, name, *arguments, **options)
         self.boxes.append(box)
         return box
 
