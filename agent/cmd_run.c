@@ -2,7 +2,11 @@
 /* shunt run DIR: the daemon on a folder of manifests. */
 #include "cmd.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "datapath/datapath.h"
 #include "loop.h"
@@ -13,28 +17,50 @@
 
 struct run_options {
 	struct cmd_common common;
-	const char *interfaces, *attach, *task_user;
+	const char *interfaces, *uplinks, *return_at, *node_name, *attach, *task_user;
 	unsigned int users;
-	bool once;
+	bool host, once;
 };
 
-static const struct run_options defaults = { .common = CMD_COMMON_DEFAULTS, .attach = "auto" };
+static const struct run_options defaults = { .common = CMD_COMMON_DEFAULTS, .attach = "auto", .return_at = "clients" };
 
 static const struct cmd_option cmd_options[] = {
 	{ "interface", 'i', CMD_STRING, "PATTERNS", "interfaces with clients behind them, as \"veth*,eth0\"; every veth that is up when absent",
 	  offsetof(struct run_options, interfaces) },
+	{ "uplink", 0, CMD_STRING, "PATTERNS", "interfaces that lead to clients outside and to other nodes, as \"eth0\"; none when absent",
+	  offsetof(struct run_options, uplinks) },
+	{ "host", 0, CMD_FLAG, NULL, "steer this node's own connections, too: makes interfaces shunt0 and shunt1", offsetof(struct run_options, host) },
+	{ "return-at", 0, CMD_STRING, "WHERE", "clients, or pods: also where pods' answers come in, for a CNI that delivers past the client's interface",
+	  offsetof(struct run_options, return_at) },
+	{ "node-name", 0, CMD_STRING, "NAME", "this node, as nodeName in EndpointSlices; the host's name when absent", offsetof(struct run_options, node_name) },
 	{ "attach", 0, CMD_STRING, "HOW", "tcx, clsact, or auto: tcx where the kernel has it", offsetof(struct run_options, attach) },
 	{ "task-user", 0, CMD_STRING, "USER", "whom tasks of experiments run as; nobody when absent", offsetof(struct run_options, task_user) },
 	{ "users", 0, CMD_NUMBER, "N", "how many users of experiments are told apart, 1048576 when absent; 128 bytes each", offsetof(struct run_options, users) },
 	{ "once", 0, CMD_FLAG, NULL, "steer by what the folder says now, and leave", offsetof(struct run_options, once) },
 };
 
+/* As the kubelet names its node: the host's name in small letters. */
+static const char *host_name(char name[HOST_NAME_MAX + 1])
+{
+	if (gethostname(name, HOST_NAME_MAX + 1))
+		name[0] = '\0';
+	name[HOST_NAME_MAX] = '\0';
+	for (char *c = name; *c; c++)
+		*c = tolower((unsigned char)*c);
+	return name;
+}
+
 static int run(const void *options, int argc, char **argv)
 {
 	const struct run_options *o = options;
+	char name[HOST_NAME_MAX + 1];
 	struct loop_options loop = {
 		.dir = argv[0],
 		.interfaces = o->interfaces,
+		.uplinks = o->uplinks,
+		.node_name = o->node_name ? o->node_name : host_name(name),
+		.return_at_pods = strcmp(o->return_at, "pods") == 0,
+		.host = o->host,
 		.pin_dir = o->common.pin_dir,
 		.run_dir = o->common.run_dir,
 		.task_user = o->task_user,
@@ -50,6 +76,10 @@ static int run(const void *options, int argc, char **argv)
 	}
 	if (o->users > USERS_MAX) {
 		log_err(0, "shunt run: --users takes up to %u; found %u", USERS_MAX, o->users);
+		return CMD_USAGE;
+	}
+	if (!loop.return_at_pods && strcmp(o->return_at, "clients")) {
+		log_err(0, "shunt run: --return-at takes clients or pods; found \"%s\"", o->return_at);
 		return CMD_USAGE;
 	}
 	r = loop_run(&loop);

@@ -11,9 +11,11 @@
 
 #include "datapath/datapath.h"
 #include "shunt/histogram.h"
+#include "util/addr.h"
 #include "util/cleanup.h"
 #include "util/emit.h"
 #include "util/log.h"
+#include "util/text.h"
 #include "view.h"
 
 struct status_options {
@@ -43,6 +45,7 @@ static const struct emit_column attachment_columns[] = {
 	{ "interface", "INTERFACE", EMIT_TEXT },
 	{ "kind", "KIND", EMIT_TEXT },
 	{ "present", "PRESENT", EMIT_TEXT },
+	{ "purpose", "FOR", EMIT_TEXT },
 };
 
 static const struct emit_column frontend_columns[] = {
@@ -253,6 +256,25 @@ static int read_reasons(struct datapath *datapath, json_t *document)
 
 /* ---- attachments ------------------------------------------------------------------------------------------------------------------------ */
 
+/* What the interface is for; the caller frees it. */
+static char *purpose_text(const struct attachment *attachment)
+{
+	const struct shunt_place *place = &attachment->place;
+	bool has[] = { !addr_is_none(&place->node[SHUNT_V4]), !addr_is_none(&place->node[SHUNT_V6]) };
+	char node[SHUNT_FAMILIES][ADDR_TEXT_MAX];
+
+	for (int family = 0; family < SHUNT_FAMILIES; family++)
+		addr_text(&place->node[family], node[family]);
+	if (place->kind == SHUNT_PLACE_HOST)
+		return strdup("this node's own connections");
+	if (place->kind != SHUNT_PLACE_UPLINK)
+		return strdup(attachment->returns ? "clients, and answers of pods" : "clients");
+	if (!has[SHUNT_V4] && !has[SHUNT_V6])
+		return strdup("uplink: clients outside; no address for pods on other nodes to answer to");
+	return text_printf("uplink: clients outside; pods on other nodes answer to %s%s%s", has[SHUNT_V4] ? node[SHUNT_V4] : "",
+			   has[SHUNT_V4] && has[SHUNT_V6] ? ", " : "", has[SHUNT_V6] ? node[SHUNT_V6] : "");
+}
+
 static int read_attachments(struct datapath *datapath, json_t *document)
 {
 	_cleanup_free_ struct attachment *attachments = NULL;
@@ -263,8 +285,9 @@ static int read_attachments(struct datapath *datapath, json_t *document)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < count; i++) {
-		json_t *row = json_pack("{s:s,s:s,s:b}", "interface", attachments[i].ifname, "kind", attachments[i].tcx ? "tcx" : "clsact",
-					"present", attachments[i].ifindex != 0);
+		_cleanup_free_ char *purpose = purpose_text(&attachments[i]);
+		json_t *row = json_pack("{s:s,s:s,s:b,s:s?}", "interface", attachments[i].ifname, "kind", attachments[i].tcx ? "tcx" : "clsact",
+					"present", attachments[i].ifindex != 0, "purpose", purpose);
 
 		if (json_array_append_new(list, row) < 0)
 			return -ENOMEM;

@@ -15,11 +15,13 @@
 #include <cap-ng.h>
 #include <uv.h>
 
+#include "datapath/host.h"
 #include "datapath/netlink.h"
 #include "experiment/engine.h"
 #include "experiment/split.h"
 #include "plan/plan.h"
 #include "salt.h"
+#include "util/addr.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/text.h"
@@ -28,6 +30,9 @@
 static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 
 #define SWEEP_MS 30000
+
+/* What an interface is there for. */
+enum purpose { PURPOSE_NONE, PURPOSE_CLIENTS, PURPOSE_UPLINK, PURPOSE_HOST };
 
 struct loop {
 	const struct loop_options *options;
@@ -47,6 +52,9 @@ struct loop {
 
 	struct netlink_link *attached;
 	size_t attached_count;
+	struct datapath_place places[SHUNT_PLACES];
+	size_t place_count;
+	struct plan_node node;
 
 	int64_t started; /* seconds since the epoch */
 	json_t *state;   /* as it was written last */
@@ -187,7 +195,19 @@ static int make_plan(struct loop *loop, struct tables **ret_tables)
 	r = datapath_read_series(loop->datapath, series);
 	if (!r)
 		r = engine_steerings(loop->engine, &steerings, &count);
-	return r ? r : plan(loop->world, steerings, count, series, loop->salt, ret_tables);
+	return r ? r : plan(loop->world, &loop->node, steerings, count, series, loop->salt, ret_tables);
+}
+
+/* The node's own connections to the frontends of the plan take the way past the programs. */
+static int route_host(const struct tables *tables)
+{
+	_cleanup_free_ struct shunt_addr *addresses = calloc(tables->frontend_count + 1, sizeof(*addresses));
+
+	if (!addresses)
+		return -ENOMEM;
+	for (size_t i = 0; i < tables->frontend_count; i++)
+		addresses[i] = tables->frontends[i].key.addr;
+	return host_route(addresses, tables->frontend_count);
 }
 
 /* Plans and commits. On an error the tables that are live stay. */
@@ -207,6 +227,8 @@ static int steer(struct loop *loop)
 		log_info("plan: frontends %zu, routes %zu, rules %zu, entries %zu, versions %zu, pods %zu", tables->frontend_count,
 			 tables->route_count, tables->rule_count, tables->entry_count, tables->version_count, tables->pod_count);
 	}
+	if (loop->options->host && route_host(tables))
+		log_warn("this node's own connections may not be steered");
 	tables_free(&loop->tables);
 	loop->tables = TAKE_PTR(tables);
 	return 0;
@@ -297,6 +319,91 @@ static void on_world(void *userdata, struct world *world, struct manifest_errors
 	write_state(loop);
 }
 
+/* ---- places ---- */
+
+static enum purpose purpose_of(const struct loop *loop, const struct netlink_link *link)
+{
+	const struct loop_options *options = loop->options;
+
+	if (!strcmp(link->name, HOST_OUT))
+		return PURPOSE_NONE;
+	if (!strcmp(link->name, HOST_IN))
+		return options->host ? PURPOSE_HOST : PURPOSE_NONE;
+	if (options->uplinks && netlink_name_matches(link->name, options->uplinks))
+		return PURPOSE_UPLINK;
+	return netlink_matches(link, options->interfaces) ? PURPOSE_CLIENTS : PURPOSE_NONE;
+}
+
+/* Ports that connect(2) takes by itself. */
+static void local_ports(uint16_t *ret_low, uint16_t *ret_high)
+{
+	_cleanup_file_ FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+
+	if (file && fscanf(file, "%hu %hu", ret_low, ret_high) == 2)
+		return;
+	*ret_low = 32768;
+	*ret_high = 60999;
+}
+
+static void add_place(void *data, const struct netlink_link *link)
+{
+	struct loop *loop = data;
+	enum purpose purpose = purpose_of(loop, link);
+	struct datapath_place *place = &loop->places[loop->place_count];
+
+	if (link->gone || (purpose != PURPOSE_UPLINK && purpose != PURPOSE_HOST))
+		return;
+	if (loop->place_count == SHUNT_PLACES) {
+		log_warn("%s is one uplink too many: %d are possible; pods on other nodes cannot answer to its clients", link->name, SHUNT_PLACES);
+		return;
+	}
+	*place = (struct datapath_place){ .ifindex = link->ifindex };
+	place->place.kind = purpose == PURPOSE_UPLINK ? SHUNT_PLACE_UPLINK : SHUNT_PLACE_HOST;
+	place->place.returns = loop->options->return_at_pods;
+	local_ports(&place->place.port_low, &place->place.port_high);
+	if (purpose == PURPOSE_UPLINK && netlink_addresses(link->ifindex, place->place.node))
+		log_warn("cannot read the addresses of %s", link->name);
+	loop->place_count++;
+}
+
+/* The node itself is reached by the address of its first uplink that has one. */
+static void find_node(struct loop *loop)
+{
+	struct shunt_addr node[SHUNT_FAMILIES] = {};
+
+	for (size_t i = 0; i < loop->place_count; i++)
+		for (int family = 0; family < SHUNT_FAMILIES; family++)
+			if (addr_is_none(&node[family]))
+				node[family] = loop->places[i].place.node[family];
+	for (size_t i = 0; i < loop->place_count; i++)
+		if (loop->places[i].place.kind == SHUNT_PLACE_HOST)
+			memcpy(loop->places[i].place.node, node, sizeof(node));
+	loop->node = (struct plan_node){ .name = loop->options->node_name, .uplink = loop->options->uplinks };
+	for (int family = 0; family < SHUNT_FAMILIES; family++)
+		loop->node.address[family] = !addr_is_none(&node[family]);
+}
+
+/* Looks at all interfaces that do not just lead to pods of this node, and tells the programs. */
+static int find_places(struct loop *loop)
+{
+	int r;
+
+	loop->place_count = 0;
+	r = netlink_list(loop->netlink, add_place, loop);
+	if (r)
+		return log_err(r, "cannot list the interfaces");
+	find_node(loop);
+	return datapath_set_places(loop->datapath, loop->places, loop->place_count);
+}
+
+/* Addresses or uplinks have changed. */
+static void places_changed(struct loop *loop)
+{
+	if (find_places(loop) || steer(loop))
+		log_warn("pods on other nodes may not be able to answer");
+	write_state(loop);
+}
+
 /* ---- interfaces ---- */
 
 static struct netlink_link *find_attached(struct loop *loop, uint32_t ifindex)
@@ -307,14 +414,15 @@ static struct netlink_link *find_attached(struct loop *loop, uint32_t ifindex)
 	return NULL;
 }
 
-static void attach(struct loop *loop, const struct netlink_link *link)
+static void attach(struct loop *loop, const struct netlink_link *link, enum purpose purpose)
 {
+	bool returns = purpose == PURPOSE_UPLINK || (purpose == PURPOSE_CLIENTS && loop->options->return_at_pods);
 	struct netlink_link *longer = realloc(loop->attached, (loop->attached_count + 1) * sizeof(*longer));
 
 	if (!longer)
 		return;
 	loop->attached = longer;
-	if (datapath_attach(loop->datapath, link->name))
+	if (datapath_attach(loop->datapath, link->name, returns))
 		return;
 	longer[loop->attached_count++] = *link;
 	log_info("attached %s", link->name);
@@ -336,37 +444,39 @@ static void on_link(void *data, const struct netlink_link *link)
 {
 	struct loop *loop = data;
 	struct netlink_link *known = find_attached(loop, link->ifindex);
+	enum purpose purpose = purpose_of(loop, link);
 
 	if (link->gone) {
 		if (known)
 			detached(loop, known);
 		return;
 	}
-	if (known && strcmp(known->name, link->name) && !datapath_attach(loop->datapath, link->name))
+	if (known && strcmp(known->name, link->name) && !datapath_attach(loop->datapath, link->name, purpose == PURPOSE_UPLINK || loop->options->return_at_pods))
 		*known = *link; /* renamed: its pins have the new name now */
-	else if (!known && netlink_matches(link, loop->options->interfaces))
-		attach(loop, link);
+	else if (!known && purpose != PURPOSE_NONE)
+		attach(loop, link, purpose);
 }
 
 static void on_netlink(uv_poll_t *poll, int status, int events)
 {
 	struct loop *loop = poll->data;
+	bool addresses = false;
+	size_t before = loop->attached_count;
 	int r = status;
 
 	(void)events;
 	if (!r)
-		r = netlink_read(loop->netlink, on_link, loop);
+		r = netlink_read(loop->netlink, on_link, loop, &addresses);
+	if (!r && loop->options->uplinks && (addresses || loop->attached_count != before))
+		places_changed(loop);
 	if (r)
 		log_warn("cannot hear of interfaces that come and go: %s", strerror(-r));
 }
 
 static int attach_all(struct loop *loop)
 {
-	int r;
+	int r = netlink_list(loop->netlink, on_link, loop);
 
-	r = netlink_open(&loop->netlink);
-	if (!r)
-		r = netlink_list(loop->netlink, on_link, loop);
 	if (r)
 		return log_err(r, "cannot list the interfaces");
 	if (!loop->attached_count)
@@ -399,7 +509,7 @@ static int drop_capabilities(struct loop *loop)
 		{ CAP_SETGID, true },
 		{ CAP_KILL, true },
 		{ CAP_SETPCAP, true }, /* tasks lose the bounding set */
-		{ CAP_NET_ADMIN, datapath_attach_needs_net_admin(loop->datapath) },
+		{ CAP_NET_ADMIN, loop->options->host || datapath_attach_needs_net_admin(loop->datapath) }, /* host: routes */
 		{ CAP_DAC_OVERRIDE, foreign_folder(loop->options->dir) },
 	};
 	bool had[ARRAY_SIZE(kept)];
@@ -465,6 +575,12 @@ static int prepare(struct loop *loop)
 	r = salt_load(loop->options->dir, loop->salt);
 	if (!r)
 		r = begin_experiments(loop);
+	if (!r)
+		r = datapath_host(loop->datapath, loop->options->host);
+	if (!r) {
+		r = netlink_open(&loop->netlink);
+		r = r ? log_err(r, "cannot listen for interfaces") : find_places(loop);
+	}
 	if (!r)
 		r = steer(loop);
 	if (!r)

@@ -16,6 +16,10 @@
 struct loop_options {
 	const char *dir;        /* of manifests */
 	const char *interfaces; /* patterns (netlink_matches); NULL: every veth that is up */
+	const char *uplinks;    /* likewise, of interfaces that lead out of the node; NULL: none */
+	const char *node_name;  /* as EndpointSlices call this node */
+	bool return_at_pods;    /* answers are met where they come in from pods, too */
+	bool host;              /* the node's own connections are steered */
 	const char *pin_dir, *run_dir;
 	const char *task_user;  /* NULL: nobody */
 	uint32_t users;         /* size of the table of users; 0: SHUNT_USERS */

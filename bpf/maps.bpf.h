@@ -27,6 +27,8 @@ SHUNT_MAP(shunt_ring, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_RINGS, __u32, struct shunt_r
 SHUNT_MAP(shunt_pod, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_PODS, __u32, struct shunt_pod, 0);
 SHUNT_MAP(shunt_trial, BPF_MAP_TYPE_ARRAY, 2 * SHUNT_TRIALS, __u32, struct shunt_trial, 0);
 
+SHUNT_MAP(shunt_place, BPF_MAP_TYPE_HASH, SHUNT_PLACES, __u32, struct shunt_place, 0);
+
 /* names */
 SHUNT_MAP(shunt_series, BPF_MAP_TYPE_ARRAY, SHUNT_SERIES, __u32, struct shunt_series, 0);
 

@@ -11,6 +11,9 @@
  * request on the connection is decided again; the answer is followed (answer) to know when that is possible.
  * Connection frontends: decided at the SYN by client address, then translated.
  * Everything else is not ours and leaves as it came.
+ *
+ * Where answers do not come by the client's egress (a CNI that delivers past it; a pod on another node, which answers to this node's address),
+ * shunt_from_pod meets them at ingress, where they enter the node, and sends them to the client's interface. forge.bpf.h has all the ways.
  */
 #include "maps.bpf.h"
 
@@ -113,6 +116,10 @@ static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, s
 		verdict = close_all(skb, w, flow, leg);
 	else
 		verdict = translate(skb, w, flow, leg, true);
+	if (unlikely(leg->mask) && verdict == PASS) {
+		w->mask = leg->mask;
+		verdict = send_to_pod(skb, w, false);
+	}
 	if (unlikely(last))
 		flow_end(w, flow);
 	return verdict;
@@ -137,47 +144,6 @@ static __always_inline int client_locked(struct __sk_buff *skb, struct work *w)
 		return client_bound(skb, w, flow);
 	verdict = client_waiting(skb, w, flow);
 	return verdict == HELD ? request_or_probe(skb, w, flow) : verdict;
-}
-
-SEC("tc")
-int shunt_from_client(struct __sk_buff *skb)
-{
-	struct work *w = work_area();
-	struct shunt_lock *lock;
-	int verdict = GO_ON;
-	bool known, syn;
-
-	if (skb->mark == SHUNT_MARK) { /* ours, on its way round to a pod */
-		skb->mark = 0;
-		return PASS;
-	}
-	if (!w)
-		return PASS;
-	if (!packet_parse(skb, &w->p))
-		return odd_from_client(skb, w);
-	w->at_ingress = 1;
-	w->aimed_at_pod = 1;
-	w->attempt = 0;
-	key_from_client(w);
-	known = bpf_map_lookup_elem(&shunt_flow, &w->key) != NULL;
-	if (!known && !frontend_find(w))
-		return direct_from_client(skb, w);
-	syn = (w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	if (syn) {
-		if (known && !frontend_find(w)) /* the plan has dropped it; the old flow is the sweep's */
-			return PASS;
-		if (w->frontend.kind == SHUNT_KIND_REQUEST)
-			return cookie_answer(skb, w);
-	}
-	lock = lock_take(&w->key);
-	if (!lock)
-		return DROP;
-	if (syn)
-		verdict = connection_begin(skb, w);
-	if (verdict == GO_ON)
-		verdict = client_locked(skb, w);
-	lock_release(lock);
-	return verdict;
 }
 
 /* ---- pod ──▶ client ------------------------------------------------------------------------------------------------------------------------ */
@@ -234,48 +200,45 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 		answer_complete(flow, bpf_ktime_get_ns());
 	last = pod_closes(w, flow, leg);
 	verdict = translate(skb, w, flow, leg, false);
-	if (unlikely(last))
+	if (unlikely(last)) {
 		flow_end(w, flow);
-	else if (unlikely(was_busy && flow->answer == SHUNT_ANSWER_IDLE && hold_waiting(flow) && verdict == PASS && !(w->p.flags & TCP_FIN))) {
+	} else if (unlikely(was_busy && flow->answer == SHUNT_ANSWER_IDLE && hold_waiting(flow) && verdict == PASS && !(w->p.flags & TCP_FIN))) {
 		/*
 		 * The packet completes an answer, and requests wait behind it. It goes to the client as a copy, and the skb brings the next request to its
 		 * pod; else that would wait for the client's delayed ACK.
 		 */
-		send_copy_to_client(skb);
+		send_copy_to_client(skb, w);
 		flow->started = now;
 		return request_or_probe(skb, w, flow);
 	}
-	return verdict;
+	return verdict == PASS ? send_to_client(skb, w) : verdict;
 }
 
-SEC("tc")
-int shunt_to_client(struct __sk_buff *skb)
+/* The leg that a packet is an answer of. Looked at in w->peek alone: see shunt_to_client. */
+static __always_inline struct shunt_leg_owner *owner_find(struct work *w)
 {
-	struct work *w = work_area();
-	struct shunt_leg_owner *owner;
+	w->peek.key.client = w->peek.p.daddr;
+	w->peek.key.pod = w->peek.p.saddr;
+	w->peek.key.lport = w->peek.p.dport;
+	w->peek.key.pport = w->peek.p.sport;
+	return bpf_map_lookup_elem(&shunt_leg, &w->peek.key);
+}
+
+/* A packet in w->peek, from the pod of a leg. */
+static __always_inline int pod_packet(struct __sk_buff *skb, struct work *w, const struct shunt_leg_owner *owner, const enum place place)
+{
 	struct shunt_flow *flow;
 	struct shunt_lock *lock;
 	struct shunt_leg *leg;
 	int verdict = PASS;
 
-	if (!w)
-		return PASS;
-	/* A packet that we send to a client from the other program comes by here while that one works: nothing but `peek` may change for it. */
-	if (!packet_parse(skb, &w->peek.p))
-		return odd_to_client(skb, w);
-	w->peek.key.client = w->peek.p.daddr;
-	w->peek.key.pod = w->peek.p.saddr;
-	w->peek.key.lport = w->peek.p.dport;
-	w->peek.key.pport = w->peek.p.sport;
-	owner = bpf_map_lookup_elem(&shunt_leg, &w->peek.key);
-	if (!owner)
-		return likely(!direct_moved) ? PASS : direct_to_client(skb, w);
 	w->p = w->peek.p;
 	w->leg_key = w->peek.key;
-	w->at_ingress = 0;
-	w->aimed_at_pod = 0;
+	w->place = place;
+	w->aim = AIM_CLIENT;
+	w->ifindex = skb->ifindex;
 	w->attempt = 0;
-	w->key.client = w->p.daddr;
+	w->key.client = owner->client;
 	w->key.frontend = owner->frontend;
 	w->key.cport = owner->cport;
 	w->key.fport = owner->fport;
@@ -286,6 +249,8 @@ int shunt_to_client(struct __sk_buff *skb)
 	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
 	if (flow) {
 		leg = LEG(flow, w->leg);
+		if (place == AT_POD_IN)
+			way_of_client(w, flow);
 		/* A packet that is too late for its leg gets no further: the client knows nothing of this pod. */
 		verdict = DROP;
 		if (leg->lport == w->p.dport && leg->state != SHUNT_LEG_NONE) {
@@ -296,6 +261,101 @@ int shunt_to_client(struct __sk_buff *skb)
 				verdict = pod_slow(skb, w, flow);
 		}
 	}
+	lock_release(lock);
+	return verdict;
+}
+
+SEC("tc")
+int shunt_to_client(struct __sk_buff *skb)
+{
+	struct work *w = work_area();
+	struct shunt_leg_owner *owner;
+
+	/* A packet that we send to a client from the other program comes by here while that one works: nothing but `peek` may change for it. */
+	if (!w)
+		return PASS;
+	if (!packet_parse(skb, &w->peek.p))
+		return odd_to_client(skb, w, AT_CLIENT_OUT);
+	owner = owner_find(w);
+	if (!owner)
+		return likely(!direct_moved) ? PASS : direct_to_client(skb, w);
+	return pod_packet(skb, w, owner, AT_CLIENT_OUT);
+}
+
+/*
+ * At ingress of an interface with a pod behind it. Of an uplink, whose other answers pass by the client's egress, only those to the node's own address
+ * are taken here.
+ */
+SEC("tc")
+int shunt_from_pod(struct __sk_buff *skb)
+{
+	struct work *w = work_area();
+	struct shunt_leg_owner *owner;
+
+	if (!w || skb->mark == SHUNT_MARK)
+		return PASS;
+	if (!packet_parse(skb, &w->peek.p))
+		return odd_to_client(skb, w, AT_POD_IN);
+	owner = owner_find(w);
+	if (!owner)
+		return likely(!direct_moved) ? PASS : direct_to_client(skb, w);
+	return returns_here(skb, owner) ? pod_packet(skb, w, owner, AT_POD_IN) : PASS;
+}
+
+/* ---- from clients -------------------------------------------------------------------------------------------------------------------------- */
+
+/* A packet to an address of ours, from behind a client's interface: what a pod answers to itself turns round here; to the host it just goes on. */
+static __always_inline int own_address_from_client(struct __sk_buff *skb, struct work *w)
+{
+	struct shunt_leg_owner *owner;
+
+	w->peek.p = w->p;
+	owner = owner_find(w);
+	if (!owner || owner->mask != SHUNT_MASK_HAIRPIN)
+		return PASS;
+	return pod_packet(skb, w, owner, AT_POD_IN);
+}
+
+SEC("tc")
+int shunt_from_client(struct __sk_buff *skb)
+{
+	struct work *w = work_area();
+	struct shunt_lock *lock;
+	int verdict = GO_ON;
+	bool known, syn;
+
+	if (skb->mark == SHUNT_MARK) { /* ours, on its way round to a pod */
+		skb->mark = 0;
+		return PASS;
+	}
+	if (!w)
+		return PASS;
+	if (!packet_parse(skb, &w->p))
+		return odd_from_client(skb, w);
+	if (unlikely(is_own(&w->p.daddr, w->p.family)))
+		return own_address_from_client(skb, w);
+	w->place = AT_CLIENT_IN;
+	w->aim = AIM_POD;
+	w->ifindex = skb->ifindex;
+	w->attempt = 0;
+	key_from_client(w);
+	known = bpf_map_lookup_elem(&shunt_flow, &w->key) != NULL;
+	if (!known && !frontend_find(w))
+		return direct_from_client(skb, w);
+	syn = (w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	if (syn) {
+		if (known && !frontend_find(w)) /* the plan has dropped it; the old flow is the sweep's */
+			return PASS;
+		if (w->frontend.kind == SHUNT_KIND_REQUEST)
+			return cookie_answer(skb, w);
+	}
+	lock = lock_take(&w->key);
+	if (!lock)
+		return DROP;
+	if (syn)
+		verdict = connection_begin(skb, w);
+	if (verdict == GO_ON)
+		verdict = client_locked(skb, w);
 	lock_release(lock);
 	return verdict;
 }
@@ -363,6 +423,7 @@ int shunt_explain(struct __sk_buff *skb)
 	if (!w || !packet_parse(skb, &w->p))
 		return DROP;
 	w->attempt = 0;
+	w->ifindex = skb->ifindex;
 	key_from_client(w);
 	choice_clear(w);
 	w->choice.refused = SHUNT_R_NO_TABLE + 1;

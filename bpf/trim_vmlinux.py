@@ -20,7 +20,7 @@ ROOTS = """
     __sk_buff
     ethhdr vlan_hdr iphdr ipv6hdr ipv6_opt_hdr frag_hdr in6_addr tcphdr udphdr icmphdr icmp6hdr
     bpf_map_type
-    bpf_redir_neigh
+    bpf_redir_neigh bpf_fib_lookup bpf_sock_tuple bpf_sock
 """.split()
 
 # Enumerators, for enums without a name: the whole enum that holds one is kept.
@@ -29,6 +29,7 @@ ENUMERATORS = """
     TCX_NEXT
     BPF_ANY BPF_F_NO_PREALLOC BPF_F_RECOMPUTE_CSUM BPF_F_PSEUDO_HDR BPF_F_INGRESS
     BPF_CSUM_LEVEL_QUERY
+    BPF_FIB_LKUP_RET_SUCCESS BPF_F_CURRENT_NETNS
     IPPROTO_TCP
 """.split()
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Attaching: shunt_from_client at an interface's ingress, shunt_to_client at its egress.
+ * Attaching: shunt_from_client at an interface's ingress, shunt_to_client at its egress; and shunt_from_pod at its ingress where answers come in that
+ * do not leave by their client's egress. The two at ingress know each other's packets, so their order does not matter.
  *
  *     tcx     (6.6)   <pin dir>/link/eth0-from is a link: it owns the attachment, nobody else can replace it, its program changes in place
  *     clsact  (older) <pin dir>/link/eth0-from is the program that is attached, so that a later agent knows the filter as ours
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -28,19 +30,21 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-#define CLSACT_HANDLE SHUNT_MAGIC /* a number nobody else takes for a filter: what has it is ours */
+#define CLSACT_HANDLE SHUNT_MAGIC /* numbers nobody else takes for a filter, one for each direction: what has them is ours */
 #define CLSACT_PRIORITY 1
 
-#define PIN_NAME_MAX (3 * IFNAMSIZ + sizeof("-from"))
+#define PIN_NAME_MAX (3 * IFNAMSIZ + sizeof("-return"))
 
 static const struct direction {
 	const char *suffix;
 	enum datapath_prog prog;
 	enum tcx_hook tcx;
 	enum bpf_tc_attach_point clsact;
+	uint32_t handle;
 } directions[] = {
-	{ "-from", DATAPATH_PROG_FROM_CLIENT, TCX_INGRESS, BPF_TC_INGRESS },
-	{ "-to", DATAPATH_PROG_TO_CLIENT, TCX_EGRESS, BPF_TC_EGRESS },
+	{ "-from", DATAPATH_PROG_FROM_CLIENT, TCX_INGRESS, BPF_TC_INGRESS, CLSACT_HANDLE },
+	{ "-to", DATAPATH_PROG_TO_CLIENT, TCX_EGRESS, BPF_TC_EGRESS, CLSACT_HANDLE },
+	{ "-return", DATAPATH_PROG_FROM_POD, TCX_INGRESS, BPF_TC_INGRESS, CLSACT_HANDLE + 1 },
 };
 
 static const char *const mode_name[ATTACH_MODE_MAX] = {
@@ -131,7 +135,7 @@ static int open_pin(const char *path, struct bpfsys_info *ret_info)
 static int detach_clsact(const struct direction *direction, uint32_t ifindex)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = direction->clsact);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = CLSACT_HANDLE, .priority = CLSACT_PRIORITY);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = direction->handle, .priority = CLSACT_PRIORITY);
 	int r;
 
 	bpfsys_quiet(true); /* not there: fine */
@@ -246,7 +250,7 @@ static int attach_tcx(struct datapath *datapath, const char *path, const struct 
 static int attach_clsact(struct datapath *datapath, const char *path, const struct direction *direction, uint32_t ifindex)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = direction->clsact);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = CLSACT_HANDLE, .priority = CLSACT_PRIORITY, .prog_fd = datapath->prog[direction->prog],
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = direction->handle, .priority = CLSACT_PRIORITY, .prog_fd = datapath->prog[direction->prog],
 		    .flags = BPF_TC_F_REPLACE);
 	int r;
 
@@ -289,6 +293,30 @@ static int check_ethernet(const char *ifname)
 	return request.ifr_hwaddr.sa_family == ARPHRD_ETHER ? 0 : -EOPNOTSUPP;
 }
 
+static int remove_one(void *data, const char *path, const char *ifname, const struct direction *direction)
+{
+	_cleanup_close_ int fd = -1;
+	struct bpfsys_info info;
+	uint32_t ifindex;
+	int r;
+
+	(void)data;
+	fd = open_pin(path, &info);
+	ifindex = if_nametoindex(ifname);
+	if (fd >= 0 && !info.tcx && ifindex) {
+		r = detach_clsact(direction, ifindex);
+		if (r)
+			return log_err(r, "cannot detach from %s", ifname);
+		r = netlink_remove_empty_clsact(ifindex);
+		if (r)
+			log_warn("%s keeps an empty clsact qdisc: %s", ifname, strerror(-r));
+	}
+	r = end_link(path);
+	if (r)
+		return log_err(r, "cannot detach from %s", ifname);
+	return unlink(path) ? log_err(-errno, "cannot remove %s", path) : 0;
+}
+
 static int attach_direction(struct datapath *datapath, const char *ifname, const struct direction *direction, uint32_t ifindex)
 {
 	_cleanup_free_ char *path = link_path(datapath->pin_dir, ifname, direction);
@@ -303,7 +331,23 @@ static int attach_direction(struct datapath *datapath, const char *ifname, const
 	return attach_clsact(datapath, path, direction, ifindex);
 }
 
-int datapath_attach(struct datapath *datapath, const char *ifname)
+static int detach_direction(struct datapath *datapath, const char *ifname, const struct direction *direction)
+{
+	_cleanup_free_ char *path = link_path(datapath->pin_dir, ifname, direction);
+
+	if (!path)
+		return -ENOMEM;
+	return access(path, F_OK) ? 0 : remove_one(NULL, path, ifname, direction);
+}
+
+bool attach_has(const char *pin_dir, const char *ifname)
+{
+	_cleanup_free_ char *path = link_path(pin_dir, ifname, &directions[0]);
+
+	return path && !access(path, F_OK);
+}
+
+int datapath_attach(struct datapath *datapath, const char *ifname, bool returns)
 {
 	uint32_t ifindex = if_nametoindex(ifname);
 	int r;
@@ -313,8 +357,12 @@ int datapath_attach(struct datapath *datapath, const char *ifname)
 	r = check_ethernet(ifname);
 	if (r == -EOPNOTSUPP)
 		return log_refuse(r, "attach %s: not an Ethernet interface; shunt reads Ethernet frames only", ifname);
-	for (size_t i = 0; i < ARRAY_SIZE(directions) && !r; i++)
-		r = attach_direction(datapath, ifname, &directions[i], ifindex);
+	for (size_t i = 0; i < ARRAY_SIZE(directions) && !r; i++) {
+		if (directions[i].prog != DATAPATH_PROG_FROM_POD || returns)
+			r = attach_direction(datapath, ifname, &directions[i], ifindex);
+		else
+			r = detach_direction(datapath, ifname, &directions[i]);
+	}
 	if (r == -EPERM)
 		return log_refuse(r, "attach %s: clsact (%s) needs CAP_NET_ADMIN", ifname,
 			       datapath->attach_mode == ATTACH_CLSACT ? "asked for with --attach" : "this kernel has no tcx");
@@ -398,30 +446,6 @@ int attach_renew(struct datapath *datapath)
 	return for_each_pin(datapath->pin_dir, renew, datapath);
 }
 
-static int remove_one(void *data, const char *path, const char *ifname, const struct direction *direction)
-{
-	_cleanup_close_ int fd = -1;
-	struct bpfsys_info info;
-	uint32_t ifindex;
-	int r;
-
-	(void)data;
-	fd = open_pin(path, &info);
-	ifindex = if_nametoindex(ifname);
-	if (fd >= 0 && !info.tcx && ifindex) {
-		r = detach_clsact(direction, ifindex);
-		if (r)
-			return log_err(r, "cannot detach from %s", ifname);
-		r = netlink_remove_empty_clsact(ifindex);
-		if (r)
-			log_warn("%s keeps an empty clsact qdisc: %s", ifname, strerror(-r));
-	}
-	r = end_link(path);
-	if (r)
-		return log_err(r, "cannot detach from %s", ifname);
-	return unlink(path) ? log_err(-errno, "cannot remove %s", path) : 0;
-}
-
 int attach_remove_all(const char *pin_dir)
 {
 	return for_each_pin(pin_dir, remove_one, NULL);
@@ -432,7 +456,7 @@ struct attachment_list {
 	size_t count;
 };
 
-/* An interface counts once, by its ingress pin: the pins come in order, "from" before "to". */
+/* An interface counts once, by its ingress pin: the pins come in order, "from" before "return" and "to". */
 static int append_attachment(void *data, const char *path, const char *ifname, const struct direction *direction)
 {
 	struct attachment_list *list = data;
@@ -440,6 +464,8 @@ static int append_attachment(void *data, const char *path, const char *ifname, c
 	struct bpfsys_info info;
 	struct attachment *longer;
 
+	if (direction->prog == DATAPATH_PROG_FROM_POD && list->count)
+		list->items[list->count - 1].returns = true;
 	if (direction->prog != DATAPATH_PROG_FROM_CLIENT)
 		return 0;
 	fd = open_pin(path, &info);
@@ -466,7 +492,35 @@ int datapath_read_attachments(struct datapath *datapath, struct attachment **ret
 		free(list.items);
 		return r;
 	}
+	for (size_t i = 0; i < list.count; i++)
+		bpf_map_lookup_elem(datapath->map[DATAPATH_MAP_PLACE], &list.items[i].ifindex, &list.items[i].place); /* none: stays zero */
 	*ret_attachments = list.items;
 	*ret_count = list.count;
+	return 0;
+}
+
+/* ---- places ---- */
+
+int datapath_set_places(struct datapath *datapath, const struct datapath_place *places, size_t count)
+{
+	int fd = datapath->map[DATAPATH_MAP_PLACE];
+	uint32_t stale[SHUNT_PLACES], key, *before = NULL;
+	size_t stale_count = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (bpf_map_update_elem(fd, &places[i].ifindex, &places[i].place, BPF_ANY))
+			return log_err(-errno, "cannot write shunt_place, which has room for %d interfaces", SHUNT_PLACES);
+	while (stale_count < SHUNT_PLACES && !bpf_map_get_next_key(fd, before, &key)) {
+		stale[stale_count] = key;
+		before = &stale[stale_count++];
+	}
+	for (size_t i = 0; i < stale_count; i++) {
+		bool used = false;
+
+		for (size_t j = 0; j < count; j++)
+			used |= places[j].ifindex == stale[i];
+		if (!used && bpf_map_delete_elem(fd, &stale[i]) && errno != ENOENT)
+			return log_err(-errno, "cannot write shunt_place");
+	}
 	return 0;
 }

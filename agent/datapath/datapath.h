@@ -6,7 +6,7 @@
  *
  * Everything lives in pins, so the packets need no agent:   <pin dir>/shunt_*   maps
  *                                                           <pin dir>/prog/...  programs
- *                                                           <pin dir>/link/<interface>-<from|to>   tcx links; for clsact the program that is attached
+ *                                                           <pin dir>/link/<interface>-<from|to|return>   tcx links; for clsact the program that is attached
  */
 #ifndef SHUNT_DATAPATH_H
 #define SHUNT_DATAPATH_H
@@ -51,10 +51,21 @@ void datapath_set_attach_mode(struct datapath *datapath, enum attach_mode mode);
 bool datapath_attach_needs_net_admin(const struct datapath *datapath);
 
 /*
- * Attaches both programs to an interface of the caller's network namespace: tcx where the kernel has it, else clsact. Attaching again is fine: it
- * renews the programs. -ENODEV, -EOPNOTSUPP (no Ethernet), -EPERM.
+ * Attaches to an interface of the caller's network namespace: tcx where the kernel has it, else clsact. Clients are behind it; `returns`: pods too, whose
+ * answers are met where they come in (shunt_from_pod). Attaching again is fine: it renews the programs. -ENODEV, -EOPNOTSUPP (no Ethernet), -EPERM.
  */
-int datapath_attach(struct datapath *datapath, const char *ifname);
+int datapath_attach(struct datapath *datapath, const char *ifname, bool returns);
+
+/* Makes the interfaces for the node's own connections (host.h), or removes what an earlier run made. To be called before the first attachment. */
+int datapath_host(struct datapath *datapath, bool wanted);
+
+struct datapath_place {
+	uint32_t ifindex;
+	struct shunt_place place;
+};
+
+/* What the programs are to know of interfaces that do not just lead to pods of this node: these, and no others. */
+int datapath_set_places(struct datapath *datapath, const struct datapath_place *places, size_t count);
 
 /* Removes the pins of an interface that has left this network namespace. An interface of that name that is there is left alone. */
 int datapath_forget(struct datapath *datapath, const char *ifname);
@@ -84,6 +95,8 @@ struct attachment {
 	char ifname[16];
 	uint32_t ifindex;  /* 0: the interface is gone */
 	bool tcx;          /* else clsact */
+	bool returns;      /* answers of pods are met at its ingress */
+	struct shunt_place place; /* all zero: it leads to pods of this node */
 };
 
 /* Attachments of the caller's network namespace; the caller frees *ret_attachments. */

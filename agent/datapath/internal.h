@@ -22,6 +22,7 @@
 	X(RING, "shunt_ring", __u32, struct shunt_ring)                           \
 	X(POD, "shunt_pod", __u32, struct shunt_pod)                              \
 	X(TRIAL, "shunt_trial", __u32, struct shunt_trial)                        \
+	X(PLACE, "shunt_place", __u32, struct shunt_place)                        \
 	X(SERIES, "shunt_series", __u32, struct shunt_series)                     \
 	X(FLOW, "shunt_flow", struct shunt_flow_key, struct shunt_flow)           \
 	X(LEG, "shunt_leg", struct shunt_leg_key, struct shunt_leg_owner)         \
@@ -52,6 +53,7 @@ extern const struct datapath_map_info datapath_map_info[DATAPATH_MAP_MAX];
 enum datapath_prog {
 	DATAPATH_PROG_FROM_CLIENT,
 	DATAPATH_PROG_TO_CLIENT,
+	DATAPATH_PROG_FROM_POD,
 	DATAPATH_PROG_EXPLAIN,
 	DATAPATH_PROG_SWEEP,
 	DATAPATH_PROG_MAX
@@ -96,6 +98,9 @@ void pins_free_list(char ***names, size_t count);
 
 /* Puts the programs of this load in the place of the earlier ones on every interface that has them. */
 int attach_renew(struct datapath *datapath);
+
+/* Is an attachment to the interface pinned? */
+bool attach_has(const char *pin_dir, const char *ifname);
 
 /* Detaches everything under <pin_dir>/link. */
 int attach_remove_all(const char *pin_dir);

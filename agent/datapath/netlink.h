@@ -8,6 +8,8 @@
 
 #include <net/if.h>
 
+#include "shunt/abi.h"
+
 struct netlink_link {
 	char name[IFNAMSIZ];
 	char kind[16]; /* "veth", "bridge", ...; "" for a device without one */
@@ -17,8 +19,12 @@ struct netlink_link {
 };
 
 struct netlink;
+struct nlmsghdr;
 
 typedef void (*netlink_link_fn)(void *data, const struct netlink_link *link);
+
+/* Sends a request and hands every message of the answer to cb, until its end. 0, or the kernel's errno. */
+int netlink_ask(struct nlmsghdr *request, int (*cb)(const struct nlmsghdr *header, void *data), void *data);
 
 /* Begins to listen. The descriptor is non-blocking; poll it for reading. */
 int netlink_open(struct netlink **ret_netlink);
@@ -28,13 +34,20 @@ int netlink_fd(const struct netlink *netlink);
 /* Calls f with every interface there is. Changes from netlink_open() on are not lost: they come with netlink_read(). */
 int netlink_list(struct netlink *netlink, netlink_link_fn f, void *data);
 
-/* Calls f with what has changed. When the kernel had to drop events (ENOBUFS), lists everything instead. */
-int netlink_read(struct netlink *netlink, netlink_link_fn f, void *data);
+/*
+ * Calls f with what has changed. When the kernel had to drop events (ENOBUFS), lists everything instead. *ret_addresses: addresses of interfaces may
+ * have changed, too.
+ */
+int netlink_read(struct netlink *netlink, netlink_link_fn f, void *data, bool *ret_addresses);
+
+/* The interface's first global address of each family that is good to be a source; zero: it has none. */
+int netlink_addresses(uint32_t ifindex, struct shunt_addr ret_addresses[SHUNT_FAMILIES]);
 
 /*
- * Whether clients are taken to be behind this interface. patterns: shell patterns with commas between ("veth*,eth0.5"), which take the name
+ * netlink_name_matches(): whether one of the patterns takes the name. netlink_matches(): whether clients are taken to be behind this interface. patterns: shell patterns with commas between ("veth*,eth0.5"), which take the name
  * whatever its state; NULL: every veth that is up, as the host's ends of pods are.
  */
+bool netlink_name_matches(const char *name, const char *patterns);
 bool netlink_matches(const struct netlink_link *link, const char *patterns);
 
 /* Removes the interface's clsact qdisc when no filter of anybody is in it. */

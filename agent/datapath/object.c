@@ -21,6 +21,7 @@
 #include <cap-ng.h>
 
 #include "datapath/bpfsys.h"
+#include "datapath/host.h"
 #include "shunt.skel.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -336,6 +337,18 @@ int datapath_open(const char *pin_dir, uint32_t users, struct datapath **ret_dat
 	return 0;
 }
 
+int datapath_host(struct datapath *datapath, bool wanted)
+{
+	int r;
+
+	if (wanted)
+		return host_make();
+	if (!attach_has(datapath->pin_dir, HOST_IN))
+		return 0;
+	r = host_remove();
+	return r ? r : datapath_forget(datapath, HOST_IN);
+}
+
 static int open_pinned_map(struct datapath *datapath, int i)
 {
 	const struct datapath_map_info *want = &datapath_map_info[i];
@@ -414,12 +427,16 @@ static int remove_sub_directory(const char *pin_dir, const char *sub)
 int datapath_unload(const char *pin_dir)
 {
 	_cleanup_close_ int lock = -1;
+	bool host;
 	int r;
 
 	bpfsys_log_libbpf();
 	r = pins_lock(pin_dir, &lock);
+	host = !r && attach_has(pin_dir, HOST_IN);
 	if (!r)
 		r = attach_remove_all(pin_dir);
+	if (!r && host)
+		r = host_remove();
 	if (r)
 		return r;
 	for (int i = 0; i < DATAPATH_MAP_MAX; i++)

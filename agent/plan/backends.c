@@ -5,7 +5,7 @@
  *     destination ─▶ Service ─▶ its port ─▶ EndpointSlices of the Service ─▶ the slice's port of that name ─▶ ready endpoints ─▶ ring
  *     host, port                 name 8080     label service-name               (targetPort is in there)       not terminating
  *
- * A ring for each family. A pod's name in the ring is its address and port, so a user stays on a pod as long as it is there.
+ * A ring for each family; and where pods are on other nodes, a second one of those that are on this, for clients that may not or cannot leave it. A pod's name in the ring is its address and port, so a user stays on a pod as long as it is there.
  */
 #include "plan/internal.h"
 
@@ -145,9 +145,9 @@ struct pod_list {
 	size_t count;
 };
 
-static int add_pod(struct pod_list *list, const struct shunt_addr *addr, uint16_t port)
+static int add_pod(struct pod_list *list, const struct shunt_addr *addr, uint16_t port, bool elsewhere)
 {
-	struct shunt_pod pod = { .addr = *addr, .port = htons(port) }, *added;
+	struct shunt_pod pod = { .addr = *addr, .port = htons(port), .elsewhere = elsewhere }, *added;
 
 	for (size_t i = 0; i < list->count; i++)
 		if (memcmp(&list->pods[i], &pod, sizeof(pod)) == 0)
@@ -157,6 +157,11 @@ static int add_pod(struct pod_list *list, const struct shunt_addr *addr, uint16_
 		return -ENOMEM;
 	*added = pod;
 	return 0;
+}
+
+static bool is_elsewhere(const struct planner *planner, const struct endpoint *endpoint)
+{
+	return planner->node && endpoint->node[0] && strcmp(endpoint->node, planner->node->name) != 0;
 }
 
 static int add_slice(struct planner *planner, const struct endpoint_slice *slice, const struct service_port *port,
@@ -185,7 +190,7 @@ static int add_slice(struct planner *planner, const struct endpoint_slice *slice
 			     endpoint->addresses[0]);
 			continue;
 		}
-		r = add_pod(&lists[addr_is_v4(&addr) ? SHUNT_V4 : SHUNT_V6], &addr, slice_port->port);
+		r = add_pod(&lists[addr_is_v4(&addr) ? SHUNT_V4 : SHUNT_V6], &addr, slice_port->port, is_elsewhere(planner, endpoint));
 		if (r < 0)
 			return r;
 	}
@@ -256,6 +261,56 @@ static int build_ring(struct planner *planner, const struct pod_list *list, uint
 	return 0;
 }
 
+/* The pods of a list that are on this node, in *ret_near (the caller frees its pods). */
+static int list_near(const struct pod_list *list, struct pod_list *ret_near)
+{
+	struct pod_list near = { .pods = calloc(list->count + 1, sizeof(*near.pods)) };
+
+	if (!near.pods)
+		return -ENOMEM;
+	for (size_t i = 0; i < list->count; i++)
+		if (!list->pods[i].elsewhere)
+			near.pods[near.count++] = list->pods[i];
+	*ret_near = near;
+	return 0;
+}
+
+/* Who will not be served, or not as he may think. */
+static void check_elsewhere(struct planner *planner, const struct service *service, int family, size_t elsewhere, size_t here)
+{
+	struct place place = place_of(&service->meta, "Service", 0, "%s", "");
+	const char *ip = family == SHUNT_V4 ? "IPv4" : "IPv6";
+
+	if (!planner->node->uplink)
+		note(planner, NOTE_INFO, &place,
+		     "%zu of %zu %s pods are on other nodes; clients outside and processes of this node can use them only when shunt knows the interface that leads there (--uplink)",
+		     elsewhere, elsewhere + here, ip);
+	else if (!planner->node->address[family])
+		note(planner, NOTE_WARNING, &place,
+		     "%zu of %zu %s pods are on other nodes and this node's uplink has no %s address to which they could answer: clients outside and on the node itself get the pods of this node only%s",
+		     elsewhere, elsewhere + here, ip, ip, here ? "" : ", and there is none");
+}
+
+static int build_rings(struct planner *planner, struct backend *backend, int family, const struct pod_list *list, const char **ret_full)
+{
+	_cleanup_free_ struct shunt_pod *pods = NULL;
+	struct pod_list near = {};
+	int r;
+
+	r = build_ring(planner, list, &backend->ring[family], ret_full);
+	if (r == 0)
+		r = list_near(list, &near);
+	if (r < 0)
+		return r;
+	pods = near.pods;
+	backend->pods[family] = list->count;
+	backend->near[family] = backend->ring[family];
+	if (near.count == list->count)
+		return 0;
+	check_elsewhere(planner, backend->service, family, list->count - near.count, near.count);
+	return build_ring(planner, &near, &backend->near[family], ret_full);
+}
+
 static int build_backend(struct planner *planner, struct backend *backend, const char **ret_full)
 {
 	struct pod_list lists[SHUNT_FAMILIES] = {};
@@ -267,10 +322,8 @@ static int build_backend(struct planner *planner, struct backend *backend, const
 		if (strcmp(slice->service, backend->service->meta.name) == 0 && strcmp(slice->meta.ns, backend->service->meta.ns) == 0)
 			r = add_slice(planner, slice, backend->port, lists);
 	}
-	for (int family = 0; family < SHUNT_FAMILIES && r == 0; family++) {
-		backend->pods[family] = lists[family].count;
-		r = build_ring(planner, &lists[family], &backend->ring[family], ret_full);
-	}
+	for (int family = 0; family < SHUNT_FAMILIES && r == 0; family++)
+		r = build_rings(planner, backend, family, &lists[family], ret_full);
 	for (int family = 0; family < SHUNT_FAMILIES; family++)
 		free(lists[family].pods);
 	return r;

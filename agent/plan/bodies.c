@@ -85,7 +85,7 @@ static int add_to_tables(struct planner *planner, struct body *body, struct body
 			 const char **ret_full)
 {
 	struct tables *t = planner->tables;
-	struct backend backend = { .ring = { SHUNT_NONE, SHUNT_NONE } };
+	struct backend backend = { .ring = { SHUNT_NONE, SHUNT_NONE }, .near = { SHUNT_NONE, SHUNT_NONE } };
 	struct tables_version *added;
 	char route[ROUTE_NAME_MAX + 1];
 	int series, r;
@@ -104,6 +104,7 @@ static int add_to_tables(struct planner *planner, struct body *body, struct body
 		return planner->out_of_memory ? -ENOMEM : -ENOSPC;
 	added->value = (struct shunt_version){ .series = series, .fallback = SHUNT_NONE };
 	memcpy(added->value.ring, backend.ring, sizeof(backend.ring));
+	memcpy(added->value.near, backend.near, sizeof(backend.near));
 	memcpy(added->pods, backend.pods, sizeof(backend.pods));
 	version->index = t->version_count - 1;
 	return 0;

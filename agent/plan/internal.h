@@ -76,6 +76,7 @@ struct backend {
 	const struct service *service;
 	const struct service_port *port;
 	uint16_t ring[SHUNT_FAMILIES]; /* SHUNT_NONE: no ready pod */
+	uint16_t near[SHUNT_FAMILIES]; /* likewise, of the pods on this node */
 	uint16_t pods[SHUNT_FAMILIES];
 };
 
@@ -127,6 +128,7 @@ struct route_list {
 
 struct planner {
 	const struct world *world;
+	const struct plan_node *node; /* NULL: every pod is here */
 	const struct steering *steerings;
 	size_t steering_count;
 	__u64 salt_key[2];

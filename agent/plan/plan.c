@@ -210,6 +210,22 @@ static const struct route_list *list_get(struct planner *planner, const struct r
 	return NULL;
 }
 
+/* The traffic policies of the Service that has the address. */
+static uint8_t frontend_near(const struct planner *planner, const struct shunt_addr *addr)
+{
+	for (size_t i = 0; i < planner->world->service_count; i++) {
+		const struct service *service = &planner->world->services[i];
+
+		for (size_t a = 0; a < service->address_count; a++) {
+			struct shunt_addr own;
+
+			if (addr_parse(service->addresses[a], &own) == 0 && memcmp(&own, addr, sizeof(own)) == 0)
+				return (service->external_local ? SHUNT_NEAR_OUTSIDE : 0) | (service->internal_local ? SHUNT_NEAR_INSIDE : 0);
+		}
+	}
+	return 0;
+}
+
 static int add_frontend(struct planner *planner, const struct shunt_frontend_key *key, const struct route_list *list, const char **ret_full)
 {
 	struct tables *t = planner->tables;
@@ -221,7 +237,12 @@ static int add_frontend(struct planner *planner, const struct shunt_frontend_key
 		return -ENOSPC;
 	}
 	frontend->key = *key;
-	frontend->value = (struct shunt_frontend){ .kind = list->items[0].body->kind, .routes = planned->routes, .route = planned->route };
+	frontend->value = (struct shunt_frontend){
+		.kind = list->items[0].body->kind,
+		.routes = planned->routes,
+		.route = planned->route,
+		.near = frontend_near(planner, &key->addr),
+	};
 	return 0;
 }
 
@@ -301,10 +322,12 @@ static void planner_done(struct planner *planner)
 	tables_free(&planner->tables);
 }
 
-int plan(const struct world *world, const struct steering *steerings, size_t steering_count,
+int plan(const struct world *world, const struct plan_node *node, const struct steering *steerings, size_t steering_count,
 	 const struct shunt_series series[SHUNT_SERIES], const uint8_t salt_key[16], struct tables **ret_tables)
 {
-	_cleanup_(planner_done) struct planner planner = { .world = world, .steerings = steerings, .steering_count = steering_count };
+	_cleanup_(planner_done) struct planner planner = {
+		.world = world, .node = node, .steerings = steerings, .steering_count = steering_count
+	};
 	int r;
 
 	memcpy(planner.salt_key, salt_key, sizeof(planner.salt_key));

@@ -59,6 +59,13 @@ struct tables_version {
 	uint16_t pods[SHUNT_FAMILIES]; /* ready pods in its rings */
 };
 
+/* The node that the plan is for. Which pods are its own, EndpointSlices say (nodeName); one that says nothing has all its pods here. */
+struct plan_node {
+	const char *name;
+	bool uplink;                 /* clients outside come in, by --uplink */
+	bool address[SHUNT_FAMILIES]; /* the uplink has one, to which pods on other nodes can answer */
+};
+
 /* One side of the tables, and the series as they are to be. All indices are those of abi.h. */
 struct tables {
 	struct tables_frontend *frontends;
@@ -87,13 +94,13 @@ struct tables {
 };
 
 /*
- * Plans. `series` are the names in use so far (SHUNT_SERIES of them): known (route, version) pairs keep their index, so that counters and flows
+ * Plans for a node (NULL: all pods are here). `series` are the names in use so far (SHUNT_SERIES of them): known (route, version) pairs keep their index, so that counters and flows
  * stay theirs; new ones get the first free. `salt_key` is 16 bytes that this installation keeps secret and constant: split salts come from it and
  * the name of the route (or an experiment's salt), so that every node and every restart sends a user to the same version and two routes are independent.
  * Returns 0 and a new tables (tables_free), or -ENOMEM. A world larger than abi.h's sizes gives NOTE_ERRORs and leaves the excess objects out whole.
  */
-int plan(const struct world *world, const struct steering *steerings, size_t steering_count, const struct shunt_series series[SHUNT_SERIES],
-	 const uint8_t salt_key[16], struct tables **ret_tables);
+int plan(const struct world *world, const struct plan_node *node, const struct steering *steerings, size_t steering_count,
+	 const struct shunt_series series[SHUNT_SERIES], const uint8_t salt_key[16], struct tables **ret_tables);
 
 void tables_free(struct tables **tables);
 

@@ -81,3 +81,10 @@ const char *addr_port_text(const struct shunt_addr *addr, uint16_t port, char bu
 	snprintf(buf, ADDR_PORT_TEXT_MAX, addr_is_v4(addr) ? "%s:%u" : "[%s]:%u", addr_text(addr, address), port);
 	return buf;
 }
+
+bool addr_is_none(const struct shunt_addr *addr)
+{
+	static const struct shunt_addr none;
+
+	return memcmp(addr, &none, sizeof(none)) == 0;
+}

@@ -25,4 +25,7 @@ const char *addr_port_text(const struct shunt_addr *addr, uint16_t port, char bu
 
 bool addr_is_v4(const struct shunt_addr *addr);
 
+/* All zero: no address. */
+bool addr_is_none(const struct shunt_addr *addr);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include "util/cleanup.h"
 
+static const char *const traffic_policies[] = { "Cluster", "Local", NULL };
 static const char *const protocols[] = { "TCP", "UDP", "SCTP", NULL };
 
 static bool is_address(const char *text, int family)
@@ -97,9 +98,9 @@ static const struct field service_spec_fields[] = {
 	{ "ports", FIELD_LIST, AT(struct service, ports), COUNT_AT(struct service, port_count), .schema = &service_port_schema },
 	ACCEPTED("allocateLoadBalancerNodePorts"),
 	ACCEPTED("externalName"),
-	ACCEPTED("externalTrafficPolicy"),
+	{ "externalTrafficPolicy", FIELD_ENUM, AT(struct service, external_local), .names = traffic_policies },
 	ACCEPTED("healthCheckNodePort"),
-	ACCEPTED("internalTrafficPolicy"),
+	{ "internalTrafficPolicy", FIELD_ENUM, AT(struct service, internal_local), .names = traffic_policies },
 	ACCEPTED("ipFamilies"),
 	ACCEPTED("ipFamilyPolicy"),
 	ACCEPTED("loadBalancerClass"),

@@ -43,6 +43,7 @@ struct service {
 	size_t address_count;
 	struct service_port *ports;
 	size_t port_count;
+	bool external_local, internal_local; /* externalTrafficPolicy, internalTrafficPolicy: Local */
 };
 
 struct endpoint {

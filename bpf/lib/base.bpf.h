@@ -40,6 +40,8 @@ enum verdict {
 #define ETH_P_8021Q 0x8100
 #define ETH_P_8021AD 0x88a8
 #define ETH_HLEN 14
+#define AF_INET 2
+#define AF_INET6 10
 #define IPV4_LEN 20
 #define IPV6_LEN 40
 #define TCP_LEN 20
@@ -148,10 +150,25 @@ struct choice {
 	__u16 item, match;
 	__u32 hash;
 	__u32 id_from_client;
+	__u32 elsewhere; /* the pod is on another node */
 	__u32 refused; /* enum shunt_reason + 1; 0: chosen */
 	__u16 series;
 	__be16 port;
 	struct shunt_addr addr;
+};
+
+/* Where a program runs; forge.bpf.h says what that means for packets that we send. */
+enum place {
+	AT_CLIENT_IN,  /* ingress of the client's interface */
+	AT_CLIENT_OUT, /* its egress */
+	AT_POD_IN,     /* ingress of the interface behind which the pod is */
+};
+
+/* Which way a packet's Ethernet addresses point. */
+enum aim {
+	AIM_CLIENT, /* from the client's interface to the client */
+	AIM_POD,    /* from the client to its interface */
+	AIM_OTHER,  /* between others */
 };
 
 /* Headers for bpf_tcp_raw_gen_syncookie_*(): IP and TCP with room for all options. */
@@ -176,12 +193,17 @@ struct work {
 	struct shunt_frontend frontend;
 	__u32 side;
 	__u32 leg;     /* of a packet from a pod */
-	__u32 at_ingress;   /* 1: PASS leads into the host, to the pods; 0: at egress, to the client */
-	__u32 aimed_at_pod; /* which way the MACs of the packet at hand point */
+	__u32 place;   /* enum place: where this run is */
+	__u32 aim;     /* enum aim of the packet at hand */
+	__u32 mask;    /* enum shunt_mask of the leg that the packet in `forge` is for */
+	__u32 ifindex; /* the client's interface */
+	__u8 mac[12];  /* as shunt_flow.mac; set where `aim` can be AIM_OTHER */
 	__u32 attempt;      /* pods of the chosen version that were tried already */
 	__u32 same_version; /* attempt > 0: only its own pods will do */
 	struct shunt_addr avoid; /* attempt > 0: the last of them */
 	__be16 avoid_port;
+	struct bpf_fib_lookup fib;
+	struct bpf_sock_tuple tuple;
 	struct choice choice;
 	struct forge forge;
 	struct {

@@ -194,19 +194,43 @@ static __always_inline struct shunt_version *version_at(__u32 side, __u32 index)
 	return index < SHUNT_VERSIONS ? bpf_map_lookup_elem(&shunt_version, &key) : NULL;
 }
 
+/*
+ * Must the pod be on this node? By the Service's traffic policy; and for a client outside when the node has no address of its family, to which a pod on
+ * another node could answer.
+ */
+__noinline int near_only(const struct work *w)
+{
+	const struct shunt_place *place;
+
+	if (!w)
+		return 0;
+	place = bpf_map_lookup_elem(&shunt_place, &w->ifindex);
+	if (place && addr_none(&place->node[w->p.family & 1]))
+		return 1;
+	return w->frontend.near & (place && place->kind == SHUNT_PLACE_UPLINK ? SHUNT_NEAR_OUTSIDE : SHUNT_NEAR_INSIDE);
+}
+
+/* The version's ring for this client; SHUNT_NONE: it has no pod for it. */
+static __always_inline __u32 ring_of(const struct work *w, const struct shunt_version *version)
+{
+	__u32 family = w->p.family & 1, ring = version->ring[family];
+
+	if (likely(ring == version->near[family]) || !near_only(w))
+		return ring;
+	return version->near[family];
+}
+
 /* The version that serves for `index`: itself, or its fallback while it has no pod of the client's family. NULL: nobody. */
 static __always_inline struct shunt_version *version_serving(struct work *w, __u32 index)
 {
 	struct shunt_version *version = version_at(w->side, index);
-	__u32 family = w->p.family & 1;
-
 	w->choice.version = index;
 	w->choice.served = index;
-	if (!version || version->ring[family] != SHUNT_NONE)
+	if (!version || ring_of(w, version) != SHUNT_NONE)
 		return version;
 	index = version->fallback;
 	version = version_at(w->side, index);
-	if (!version || version->ring[family] == SHUNT_NONE)
+	if (!version || ring_of(w, version) == SHUNT_NONE)
 		return NULL;
 	choice_note(w, SHUNT_R_FALLBACK);
 	w->choice.served = index;
@@ -225,27 +249,43 @@ static __always_inline struct shunt_pod *pod_at(struct work *w, const struct shu
 	return bpf_map_lookup_elem(&shunt_pod, &key);
 }
 
-/* The pod of a slot or, when that was tried already, one from elsewhere on the ring. NULL: there is no other, or enough were tried. */
+/* Another pod than the first of these; not the client itself either, unless no other is left. */
+static __always_inline struct shunt_pod *pod_other(struct work *w, const struct shunt_ring *ring, __u32 slot, __u32 step)
+{
+	struct shunt_pod *pod, *self = NULL;
+	__u32 self_index = 0;
+
+	for (__u32 i = 0; i < POD_PROBES; i++) {
+		slot = (slot + step) % SHUNT_RING_SIZE;
+		pod = pod_at(w, ring, slot);
+		if (!pod || (w->attempt && pod->port == w->avoid_port && addr_equal(&pod->addr, &w->avoid)))
+			continue;
+		if (!addr_equal(&pod->addr, &w->key.client))
+			return pod;
+		self = pod;
+		self_index = w->choice.pod;
+	}
+	w->choice.pod = self_index;
+	return self;
+}
+
+/*
+ * The pod of a slot. When that was tried already, or is the client itself, one from elsewhere on the ring. NULL: there is no other, or enough were
+ * tried.
+ */
 static __always_inline struct shunt_pod *pod_pick(struct work *w, const struct shunt_ring *ring, __u32 slot)
 {
 	struct shunt_pod *pod;
 
-	if (likely(!w->attempt))
-		return pod_at(w, ring, slot);
-	if (w->attempt > SHUNT_POD_ATTEMPTS)
-		return NULL;
-	for (__u32 i = 0; i < POD_PROBES; i++) {
-		slot = (slot + POD_STEP * w->attempt) % SHUNT_RING_SIZE;
-		pod = pod_at(w, ring, slot);
-		if (pod && (pod->port != w->avoid_port || !addr_equal(&pod->addr, &w->avoid)))
-			return pod;
-	}
-	return NULL;
+	if (unlikely(w->attempt))
+		return w->attempt > SHUNT_POD_ATTEMPTS ? NULL : pod_other(w, ring, slot, POD_STEP * w->attempt);
+	pod = pod_at(w, ring, slot);
+	return likely(!pod || !addr_equal(&pod->addr, &w->key.client)) ? pod : pod_other(w, ring, slot, POD_STEP);
 }
 
 static __always_inline bool pod_find(struct work *w, const struct shunt_version *version, __u64 hash)
 {
-	__u32 key = w->side * SHUNT_RINGS + version->ring[w->p.family & 1];
+	__u32 key = w->side * SHUNT_RINGS + ring_of(w, version);
 	struct shunt_ring *ring = bpf_map_lookup_elem(&shunt_ring, &key);
 	struct shunt_pod *pod = ring ? pod_pick(w, ring, shunt_ring_slot(hash)) : NULL;
 
@@ -253,6 +293,7 @@ static __always_inline bool pod_find(struct work *w, const struct shunt_version 
 		return false;
 	w->choice.addr = pod->addr;
 	w->choice.port = pod->port;
+	w->choice.elsewhere = pod->elsewhere;
 	w->choice.series = version->series;
 	return true;
 }
@@ -271,7 +312,7 @@ static __always_inline int choose_fallback(struct work *w, const struct shunt_ve
 
 	version = version_at(w->side, index);
 	w->attempt = 0;
-	if (!version || version->ring[w->p.family & 1] == SHUNT_NONE || !pod_find(w, version, hash))
+	if (!version || ring_of(w, version) == SHUNT_NONE || !pod_find(w, version, hash))
 		return choice_refuse(w, SHUNT_R_NO_POD);
 	w->choice.served = index;
 	choice_note(w, SHUNT_R_FALLBACK);

@@ -462,7 +462,7 @@ static __always_inline int leg_again(struct __sk_buff *skb, struct work *w, stru
 		if (verdict != GO_ON)
 			return verdict;
 	}
-	if (flow->tries && leg_claim_port(w, flow, flow->current, 1))
+	if (flow->tries && leg_claim_port(skb, w, flow, flow->current, 1))
 		return DROP;
 	return leg_syn(skb, w, flow, flow->current) ? DROP : send_to_pod(skb, w, false);
 }
@@ -524,6 +524,13 @@ __noinline int client_waiting(struct __sk_buff *skb, struct work *w, struct shun
 
 /* ---- the beginning ---------------------------------------------------------------------------------------------------------------------- */
 
+/* By which way the client came: answers may have to find it by that. */
+static __always_inline void flow_from(struct __sk_buff *skb, const struct work *w, struct shunt_flow *flow)
+{
+	flow->ifindex = w->ifindex;
+	bpf_skb_load_bytes(skb, 0, flow->mac, sizeof(flow->mac));
+}
+
 /* A packet that no flow knows, or (flow) that may be the first of the next one with this port. GO_ON: w->key has a new flow. */
 __noinline int flow_begin(struct __sk_buff *skb, struct work *w)
 {
@@ -545,6 +552,7 @@ __noinline int flow_begin(struct __sk_buff *skb, struct work *w)
 		flow_end(w, old);
 	}
 	w->fresh.seen = bpf_ktime_get_coarse_ns();
+	flow_from(skb, w, &w->fresh);
 	if (bpf_map_update_elem(&shunt_flow, &w->key, &w->fresh, BPF_ANY)) {
 		reason_count(SHUNT_R_FLOW_FULL);
 		return DROP;
@@ -593,7 +601,9 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 	leg->series = w->choice.series;
 	leg->state = SHUNT_LEG_OPEN;
 	leg->cnext = w->p.seq + 1;
-	if (leg_claim_port(w, flow, 0, 0))
+	leg_mask(w, leg);
+	flow_from(skb, w, flow);
+	if (leg_claim_port(skb, w, flow, 0, 0))
 		return DROP;
 	request_begin(w, flow);
 	if (bpf_map_update_elem(&shunt_flow, &w->key, flow, BPF_ANY)) {

@@ -48,7 +48,8 @@ static __always_inline void forge_to_client(struct work *w, __u8 flags)
 static __always_inline void forge_to_pod(struct work *w, const struct shunt_leg *leg, __u8 flags)
 {
 	forge_begin(w, flags);
-	w->forge.saddr = w->key.client;
+	w->mask = leg->mask;
+	w->forge.saddr = leg->from;
 	w->forge.daddr = leg->pod;
 	w->forge.sport = leg->lport;
 	w->forge.dport = leg->pport;
@@ -179,7 +180,18 @@ __noinline int forge_segment(struct __sk_buff *skb, struct work *w, struct shunt
 	return 0;
 }
 
-/* ---- where a made packet goes ----------------------------------------------------------------------------------------------------------- */
+/* ---- where a packet goes ---------------------------------------------------------------------------------------------------------------- */
+
+/*
+ *                       here: AT_CLIENT_IN               AT_CLIENT_OUT             AT_POD_IN
+ *     to the client     turns round                      is on its way             leaves by the client's interface
+ *     to a pod          goes on, into the host           ╮ enters by the client's interface as if it came from the client: a mark tells
+ *                                                        ╯ shunt_from_client, and routing and conntrack see a whole connection
+ *     to the client's   turns round                      is on its way             leaves by the client's interface
+ *     own pod (HAIRPIN)
+ *     to a pod on another node, with this node's         leaves by the interface that the routes say: the host would not take
+ *     address (NODE)                                     a packet that comes in with its own address
+ */
 
 /* A function of its own for its stack: calls nest deep here, and all frames together have 512 bytes. */
 __noinline int swap_macs(struct __sk_buff *skb)
@@ -193,50 +205,148 @@ __noinline int swap_macs(struct __sk_buff *skb)
 	return bpf_skb_store_bytes(skb, 0, to, sizeof(to), 0);
 }
 
-/* Turns the packet towards a pod (through the host) or the client: the MACs of the client's interface and of the client change places. */
-static __always_inline void aim(struct __sk_buff *skb, struct work *w, bool at_pod)
+/* From AIM_OTHER. */
+static __always_inline void write_macs(struct __sk_buff *skb, const struct work *w)
 {
-	if (w->aimed_at_pod == at_pod)
-		return;
-	w->aimed_at_pod = at_pod;
-	swap_macs(skb);
+	bool at_pod = w->aim == AIM_POD;
+
+	bpf_skb_store_bytes(skb, 0, w->mac + (at_pod ? 0 : 6), 6, 0);
+	bpf_skb_store_bytes(skb, 6, w->mac + (at_pod ? 6 : 0), 6, 0);
 }
 
-/* To the client. At its egress the packet is on its way already; at its ingress it turns round. */
+static __always_inline void aim(struct __sk_buff *skb, struct work *w, enum aim at)
+{
+	__u32 before = w->aim;
+
+	if (before == at)
+		return;
+	w->aim = at;
+	if (unlikely(before == AIM_OTHER))
+		write_macs(skb, w);
+	else
+		swap_macs(skb);
+}
+
+/* To the client. */
 static __always_inline int send_to_client(struct __sk_buff *skb, struct work *w)
 {
-	aim(skb, w, false);
-	return w->at_ingress ? bpf_redirect(skb->ifindex, 0) : PASS;
+	aim(skb, w, AIM_CLIENT);
+	return w->place == AT_CLIENT_OUT ? PASS : bpf_redirect(w->ifindex, 0);
+}
+
+/* The same for a copy; the skb stays with us. */
+static __always_inline void send_copy_to_client(struct __sk_buff *skb, struct work *w)
+{
+	aim(skb, w, AIM_CLIENT);
+	if (bpf_clone_redirect(skb, w->ifindex, 0))
+		reason_count(SHUNT_R_INTERNAL);
 }
 
 /*
- * To a pod, through the host's stack as if it came from the client, so that routing and conntrack see a whole connection. At the egress side, and for
- * the last of several (the others are on that way), it goes round through the interface's ingress with a mark that shunt_from_client knows.
+ * Aims a packet from the node's address at a pod on another node. Returns the interface it must leave by. Negative: its next hop is not known yet, and
+ * the interface is -1 minus that. 0: there is no route.
+ */
+__noinline int aim_elsewhere(struct __sk_buff *skb, struct work *w)
+{
+	struct bpf_fib_lookup *fib;
+	long found;
+
+	if (!w)
+		return 0;
+	fib = &w->fib;
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->ifindex = w->ifindex;
+	if (w->p.family == SHUNT_V6) {
+		fib->family = AF_INET6;
+		bpf_skb_load_bytes(skb, ETH_HLEN + 8, fib->ipv6_src, sizeof(fib->ipv6_src));
+		bpf_skb_load_bytes(skb, ETH_HLEN + 24, fib->ipv6_dst, sizeof(fib->ipv6_dst));
+	} else {
+		fib->family = AF_INET;
+		bpf_skb_load_bytes(skb, ETH_HLEN + 12, &fib->ipv4_src, sizeof(fib->ipv4_src));
+		bpf_skb_load_bytes(skb, ETH_HLEN + 16, &fib->ipv4_dst, sizeof(fib->ipv4_dst));
+	}
+	if (w->aim != AIM_OTHER) {
+		bpf_skb_load_bytes(skb, w->aim == AIM_POD ? 0 : 6, w->mac, 6);
+		bpf_skb_load_bytes(skb, w->aim == AIM_POD ? 6 : 0, w->mac + 6, 6);
+		w->aim = AIM_OTHER;
+	}
+	found = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
+	if (found == BPF_FIB_LKUP_RET_NO_NEIGH)
+		return -1 - (int)fib->ifindex;
+	if (found != BPF_FIB_LKUP_RET_SUCCESS || bpf_skb_store_bytes(skb, 0, fib->dmac, sizeof(fib->dmac), 0) ||
+	    bpf_skb_store_bytes(skb, 6, fib->smac, sizeof(fib->smac), 0))
+		return 0;
+	return fib->ifindex;
+}
+
+/* To a pod whose legs do not go through the host's stack. */
+__noinline int send_masked(struct __sk_buff *skb, struct work *w)
+{
+	int ifindex;
+
+	if (!w)
+		return DROP;
+	if (w->mask == SHUNT_MASK_HAIRPIN)
+		return send_to_client(skb, w);
+	ifindex = aim_elsewhere(skb, w);
+	if (ifindex > 0)
+		return bpf_redirect(ifindex, 0);
+	if (ifindex < 0)
+		return bpf_redirect_neigh(-1 - ifindex, NULL, 0, 0);
+	reason_count(SHUNT_R_LEG_NO_WAY);
+	return DROP;
+}
+
+__noinline int send_copy_masked(struct __sk_buff *skb, struct work *w)
+{
+	int ifindex;
+
+	if (!w)
+		return 0;
+	if (w->mask == SHUNT_MASK_HAIRPIN) {
+		send_copy_to_client(skb, w);
+		return 0;
+	}
+	ifindex = aim_elsewhere(skb, w);
+	if (ifindex <= 0) /* a copy cannot wait for its next hop */
+		reason_count(SHUNT_R_LEG_NO_WAY);
+	else if (bpf_clone_redirect(skb, ifindex, 0))
+		reason_count(SHUNT_R_INTERNAL);
+	return 0;
+}
+
+/* Does a leg's packet go round the host's stack? */
+static __always_inline bool goes_round(const struct work *w)
+{
+	return w->mask >= SHUNT_MASK_HAIRPIN;
+}
+
+/*
+ * To the pod of the leg that w->forge or w->mask is for. The last of several takes the way of the others, which were sent as copies and are on it.
  */
 static __always_inline int send_to_pod(struct __sk_buff *skb, struct work *w, bool last_of_several)
 {
-	aim(skb, w, true);
-	if (w->at_ingress && !last_of_several)
+	if (unlikely(goes_round(w)))
+		return send_masked(skb, w);
+	aim(skb, w, AIM_POD);
+	if (w->place == AT_CLIENT_IN && !last_of_several)
 		return PASS;
 	skb->mark = SHUNT_MARK;
-	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	return bpf_redirect(w->ifindex, BPF_F_INGRESS);
 }
 
 /* The same for a copy; the skb stays with us. */
 static __always_inline void send_copy_to_pod(struct __sk_buff *skb, struct work *w)
 {
-	aim(skb, w, true);
+	if (unlikely(goes_round(w))) {
+		send_copy_masked(skb, w);
+		return;
+	}
+	aim(skb, w, AIM_POD);
 	skb->mark = SHUNT_MARK;
-	if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
+	if (bpf_clone_redirect(skb, w->ifindex, BPF_F_INGRESS))
 		reason_count(SHUNT_R_INTERNAL);
 	skb->mark = 0;
-}
-
-/* At the egress side: the packet goes on to the client as a copy, and the skb is free for another. */
-static __always_inline void send_copy_to_client(struct __sk_buff *skb)
-{
-	if (bpf_clone_redirect(skb, skb->ifindex, 0))
-		reason_count(SHUNT_R_INTERNAL);
 }
 
 #endif

@@ -172,6 +172,20 @@ __noinline int icmp_translate(struct __sk_buff *skb, struct work *w, const struc
 	return err | bpf_l3_csum_replace(skb, ETH_HLEN + IPV4_CHECK_OFFSET, 0, csum_addr_change(from, to), 0);
 }
 
+/* The same for the address that stands in for the client's, after that. */
+static __always_inline int icmp_translate_mask(struct __sk_buff *skb, struct work *w, const struct shunt_addr *from, const struct shunt_addr *to,
+					       __u32 of_source)
+{
+	struct icmp_error *e = &w->icmp;
+
+	e->sport = e->new_sport;
+	e->dport = e->new_dport;
+	e->seq += e->seq_shift;
+	e->seq_shift = 0;
+	e->ack_shift = 0;
+	return icmp_translate(skb, w, from, to, of_source);
+}
+
 /* ---- from the client's side: about a packet that came from the frontend ----------------------------------------------------------------- */
 
 static __always_inline int icmp_client_locked(struct __sk_buff *skb, struct work *w)
@@ -190,7 +204,12 @@ static __always_inline int icmp_client_locked(struct __sk_buff *skb, struct work
 	e->seq_shift = -leg->sdelta;
 	e->ack_shift = -leg->cdelta;
 	reason_count(SHUNT_R_ICMP);
-	return icmp_translate(skb, w, &w->key.frontend, &leg->pod, 1) ? DROP : PASS;
+	if (icmp_translate(skb, w, &w->key.frontend, &leg->pod, 1))
+		return DROP;
+	w->mask = leg->mask;
+	if (unlikely(leg->mask) && icmp_translate_mask(skb, w, &w->key.client, &leg->from, 0))
+		return DROP;
+	return send_to_pod(skb, w, false);
 }
 
 static __always_inline int icmp_from_client(struct __sk_buff *skb, struct work *w)
@@ -200,6 +219,10 @@ static __always_inline int icmp_from_client(struct __sk_buff *skb, struct work *
 
 	if (!icmp_parse(skb, w) || !addr_equal(&w->icmp.receiver, &w->icmp.saddr))
 		return PASS;
+	w->place = AT_CLIENT_IN;
+	w->aim = AIM_POD;
+	w->ifindex = skb->ifindex;
+	w->p.family = w->icmp.family;
 	w->key.client = w->icmp.daddr;
 	w->key.frontend = w->icmp.saddr;
 	w->key.cport = w->icmp.dport;
@@ -252,10 +275,13 @@ static __always_inline int icmp_pod_locked(struct __sk_buff *skb, struct work *w
 	e->seq_shift = leg->cdelta;
 	e->ack_shift = leg->sdelta;
 	reason_count(SHUNT_R_ICMP);
-	return icmp_translate(skb, w, &leg->pod, &w->key.frontend, 0) ? DROP : PASS;
+	if (icmp_translate(skb, w, &leg->pod, &w->key.frontend, 0) ||
+	    (unlikely(leg->mask) && icmp_translate_mask(skb, w, &leg->from, &w->key.client, 1)))
+		return DROP;
+	return send_to_client(skb, w);
 }
 
-static __always_inline int icmp_to_client(struct __sk_buff *skb, struct work *w)
+static __always_inline int icmp_to_client(struct __sk_buff *skb, struct work *w, __u32 place)
 {
 	struct shunt_leg_owner *owner;
 	struct shunt_flow *flow;
@@ -270,14 +296,15 @@ static __always_inline int icmp_to_client(struct __sk_buff *skb, struct work *w)
 	w->leg_key.lport = w->icmp.sport;
 	w->leg_key.pport = w->icmp.dport;
 	owner = bpf_map_lookup_elem(&shunt_leg, &w->leg_key);
-	if (!owner)
+	if (!owner || (place == AT_POD_IN && !returns_here(skb, owner)))
 		return PASS;
-	w->at_ingress = 0;
-	w->aimed_at_pod = 0;
+	w->place = place;
+	w->aim = AIM_CLIENT;
+	w->ifindex = skb->ifindex;
 	w->attempt = 0;
 	w->p.family = w->icmp.family;
 	w->p.flags = 0;
-	w->key.client = w->icmp.saddr;
+	w->key.client = owner->client;
 	w->key.frontend = owner->frontend;
 	w->key.cport = owner->cport;
 	w->key.fport = owner->fport;
@@ -288,6 +315,8 @@ static __always_inline int icmp_to_client(struct __sk_buff *skb, struct work *w)
 	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
 	if (flow) {
 		leg = LEG(flow, w->leg);
+		if (place == AT_POD_IN)
+			way_of_client(w, flow);
 		if (leg->lport == w->icmp.sport && leg->state != SHUNT_LEG_NONE)
 			verdict = icmp_pod_locked(skb, w, flow, leg);
 	}
@@ -307,9 +336,9 @@ __noinline int odd_from_client(struct __sk_buff *skb, struct work *w)
 	return PASS;
 }
 
-__noinline int odd_to_client(struct __sk_buff *skb, struct work *w)
+__noinline int odd_to_client(struct __sk_buff *skb, struct work *w, __u32 place)
 {
-	return w && odd_kind(skb) == ODD_ICMP ? icmp_to_client(skb, w) : PASS;
+	return w && odd_kind(skb) == ODD_ICMP ? icmp_to_client(skb, w, place) : PASS;
 }
 
 #endif

@@ -18,7 +18,7 @@
 #include "lib/cookie.bpf.h"
 
 #define LEG(flow, index) (&(flow)->leg[(index) & (SHUNT_LEGS - 1)])
-#define LEG_PORT_TRIES 8
+#define LEG_PORT_TRIES 16 /* about half of the ports are the node's own, where that counts */
 #define LEG_TRIES 12     /* other ports after challenge ACKs, for one leg */
 #define EMIT_SEGMENTS 33 /* a full hold in segments of the smallest MSS class */
 _Static_assert((SHUNT_LEGS & (SHUNT_LEGS - 1)) == 0, "leg indices are masked");
@@ -26,10 +26,16 @@ _Static_assert(EMIT_SEGMENTS * 512 > SHUNT_HOLD_SIZE, "a full hold can be sent")
 
 static __always_inline void leg_key(struct work *w, const struct shunt_leg *leg, __be16 lport)
 {
-	w->leg_key.client = w->key.client;
+	w->leg_key.client = leg->from;
 	w->leg_key.pod = leg->pod;
 	w->leg_key.lport = lport;
 	w->leg_key.pport = leg->pport;
+}
+
+/* A tuple with an address that stands in for clients' is not the client's by its address alone. */
+static __always_inline bool leg_is_mine(const struct work *w, const struct shunt_leg_owner *owner)
+{
+	return owner->cport == w->key.cport && owner->fport == w->key.fport && addr_equal(&owner->client, &w->key.client);
 }
 
 /*
@@ -41,7 +47,7 @@ static __always_inline bool leg_take_over(struct work *w, struct shunt_flow *flo
 	struct shunt_leg_owner *owner = bpf_map_lookup_elem(&shunt_leg, &w->leg_key);
 	struct shunt_leg *other;
 
-	if (!owner || owner->cport != w->key.cport || owner->fport != w->key.fport || w->leg_key.lport != w->key.cport ||
+	if (!owner || !leg_is_mine(w, owner) || w->leg_key.lport != w->key.cport ||
 	    !addr_equal(&owner->frontend, &w->key.frontend))
 		return false;
 	other = LEG(flow, owner->leg);
@@ -51,6 +57,106 @@ static __always_inline bool leg_take_over(struct work *w, struct shunt_flow *flo
 		other->lport = 0;
 	}
 	return !bpf_map_update_elem(&shunt_leg, &w->leg_key, &w->owner, BPF_ANY);
+}
+
+/* What is known of the interface that the client is behind; NULL: it leads to pods of this node. */
+static __always_inline struct shunt_place *place_of(const struct work *w)
+{
+	return bpf_map_lookup_elem(&shunt_place, &w->ifindex);
+}
+
+/* At ingress of an interface with pods behind it: is an answer of this leg taken here, or does it go on to the egress of its client's interface? */
+static __always_inline bool returns_here(struct __sk_buff *skb, const struct shunt_leg_owner *owner)
+{
+	__u32 ifindex = skb->ifindex;
+	const struct shunt_place *here = bpf_map_lookup_elem(&shunt_place, &ifindex);
+
+	return !here || here->returns || owner->mask == SHUNT_MASK_NODE;
+}
+
+/* Packets of this run go by the interface that the flow's client came by. */
+static __always_inline void way_of_client(struct work *w, const struct shunt_flow *flow)
+{
+	w->aim = AIM_OTHER;
+	w->ifindex = flow->ifindex;
+	__builtin_memcpy(w->mac, flow->mac, sizeof(w->mac));
+}
+
+static __always_inline bool is_own(const struct shunt_addr *addr, __u8 family)
+{
+	const __u32 v4[] = SHUNT_OWN_V4, v6[] = SHUNT_OWN_V6;
+
+	if (likely(addr_word(addr, 3) != bpf_htonl(family == SHUNT_V6 ? v6[3] : v4[3])))
+		return false;
+	return family == SHUNT_V4 || (addr_word(addr, 0) == bpf_htonl(v6[0]) && addr_word(addr, 1) == bpf_htonl(v6[1]) && !addr_word(addr, 2));
+}
+
+static __always_inline void own_address(struct shunt_addr *addr, __u8 family)
+{
+	const __u32 v4[] = SHUNT_OWN_V4, v6[] = SHUNT_OWN_V6;
+
+	for (int i = 0; i < 4; i++)
+		((__be32 *)addr->ip)[i] = bpf_htonl(family == SHUNT_V6 ? v6[i] : v4[i]);
+}
+
+/* Whose address the chosen pod, which is in the leg, will see. */
+__noinline int leg_mask(const struct work *w, struct shunt_leg *leg)
+{
+	const struct shunt_place *place;
+
+	if (!w || !leg)
+		return 0;
+	place = place_of(w);
+	leg->mask = SHUNT_MASK_NONE;
+	leg->from = w->key.client;
+	if (unlikely(place && w->choice.elsewhere)) {
+		leg->mask = SHUNT_MASK_NODE;
+		leg->from = place->node[w->p.family & 1];
+		reason_count(SHUNT_R_LEG_NODE);
+	} else if (unlikely(place && place->kind == SHUNT_PLACE_HOST)) {
+		leg->mask = SHUNT_MASK_HOST;
+		own_address(&leg->from, w->p.family);
+		reason_count(SHUNT_R_LEG_HOST);
+	} else if (unlikely(addr_equal(&leg->pod, &w->key.client))) {
+		leg->mask = SHUNT_MASK_HAIRPIN;
+		own_address(&leg->from, w->p.family);
+		reason_count(SHUNT_R_LEG_HAIRPIN);
+	}
+	return 0;
+}
+
+/* May a leg with the node's address have this port? Not one of those that the node's own connections take or are about to take. */
+__noinline int node_port_free(struct __sk_buff *skb, struct work *w, const struct shunt_leg *leg, __u32 port)
+{
+	const struct shunt_place *place;
+	struct bpf_sock_tuple *tuple;
+	struct bpf_sock *sock;
+	__u32 size;
+
+	if (!w || !leg)
+		return 0;
+	place = place_of(w);
+	if (!place || (port >= place->port_low && port <= place->port_high))
+		return 0;
+	tuple = &w->tuple;
+	if (w->p.family == SHUNT_V6) {
+		size = sizeof(tuple->ipv6);
+		__builtin_memcpy(tuple->ipv6.saddr, leg->pod.ip, 16);
+		__builtin_memcpy(tuple->ipv6.daddr, leg->from.ip, 16);
+		tuple->ipv6.sport = leg->pport;
+		tuple->ipv6.dport = bpf_htons(port);
+	} else {
+		size = sizeof(tuple->ipv4);
+		tuple->ipv4.saddr = addr_word(&leg->pod, 3);
+		tuple->ipv4.daddr = addr_word(&leg->from, 3);
+		tuple->ipv4.sport = leg->pport;
+		tuple->ipv4.dport = bpf_htons(port);
+	}
+	sock = bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!sock)
+		return 1;
+	bpf_sk_release(sock);
+	return 0;
 }
 
 static __always_inline bool leg_try_port(struct work *w, struct shunt_flow *flow, struct shunt_leg *leg, __be16 lport)
@@ -72,13 +178,13 @@ static __always_inline void leg_forget_port(struct work *w, struct shunt_leg *le
 		return;
 	leg_key(w, leg, leg->lport);
 	owner = bpf_map_lookup_elem(&shunt_leg, &w->leg_key);
-	if (owner && owner->cport == w->key.cport && owner->fport == w->key.fport)
+	if (owner && leg_is_mine(w, owner))
 		bpf_map_delete_elem(&shunt_leg, &w->leg_key);
 	leg->lport = 0;
 }
 
-/* Finds a port for the leg: the client's own, or (other != 0, or that is taken) a random one. 0, or -1: none found. */
-__noinline int leg_claim_port(struct work *w, struct shunt_flow *flow, __u32 index, __u32 other)
+/* Finds a port for the leg: the client's own, or (other != 0, or that is taken or not ours to take) a random one. 0, or -1: none found. */
+__noinline int leg_claim_port(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 index, __u32 other)
 {
 	struct shunt_leg *leg;
 
@@ -92,11 +198,17 @@ __noinline int leg_claim_port(struct work *w, struct shunt_flow *flow, __u32 ind
 	w->owner.cport = w->key.cport;
 	w->owner.owner = SHUNT_OWNER_FLOW;
 	w->owner.leg = index;
-	if (!other && leg_try_port(w, flow, leg, w->key.cport))
+	w->owner.mask = leg->mask;
+	w->owner.client = w->key.client;
+	if (!other && leg->mask != SHUNT_MASK_NODE && leg_try_port(w, flow, leg, w->key.cport))
 		return 0;
 	reason_count(SHUNT_R_LEG_PORT);
 	for (int i = 0; i < LEG_PORT_TRIES; i++) {
-		if (leg_try_port(w, flow, leg, bpf_htons(1024 + bpf_get_prandom_u32() % 64000)))
+		__u32 port = 1024 + bpf_get_prandom_u32() % 64000;
+
+		if (leg->mask == SHUNT_MASK_NODE && !node_port_free(skb, w, leg, port))
+			continue;
+		if (leg_try_port(w, flow, leg, bpf_htons(port)))
 			return 0;
 	}
 	return -1;
@@ -155,7 +267,7 @@ static __always_inline __u32 leg_find(const struct shunt_flow *flow, __u16 serie
 	return found;
 }
 
-/* A bare packet to a leg's pod at its present place; the skb is lost, a copy is sent. Ingress side only. */
+/* A bare packet to a leg's pod at its present place; the skb is lost, a copy is sent. */
 __noinline int leg_tell(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 index, __u32 flags)
 {
 	struct shunt_leg *leg;
@@ -231,7 +343,8 @@ __noinline int leg_open(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	flow->tries = 0;
 	flow->opened = bpf_ktime_get_ns();
 	reason_count(SHUNT_R_LEG_OPEN);
-	if (leg_claim_port(w, flow, index, 0) || leg_syn(skb, w, flow, index))
+	leg_mask(w, leg);
+	if (leg_claim_port(skb, w, flow, index, 0) || leg_syn(skb, w, flow, index))
 		return DROP;
 	return send_to_pod(skb, w, false);
 }

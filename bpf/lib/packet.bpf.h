@@ -30,6 +30,13 @@ static __always_inline bool addr_equal(const struct shunt_addr *a, const struct 
 	return x[0] == y[0] && x[1] == y[1];
 }
 
+static __always_inline bool addr_none(const struct shunt_addr *addr)
+{
+	const __u64 *x = (const __u64 *)addr->ip;
+
+	return !(x[0] | x[1]);
+}
+
 /* Makes sure that `len` bytes can be read directly. */
 static __always_inline bool packet_linear(struct __sk_buff *skb, __u32 len)
 {

@@ -58,7 +58,7 @@ static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, str
 static __always_inline int leg_challenged(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
 	reason_count(SHUNT_R_LEG_CHALLENGED);
-	if (flow->tries++ >= LEG_TRIES || leg_claim_port(w, flow, flow->current, 1) || leg_syn(skb, w, flow, flow->current))
+	if (flow->tries++ >= LEG_TRIES || leg_claim_port(skb, w, flow, flow->current, 1) || leg_syn(skb, w, flow, flow->current))
 		return DROP;
 	return send_to_pod(skb, w, false);
 }
@@ -79,7 +79,7 @@ __noinline int leg_gone(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	w->forge.ack = flow->hold_seq;
 	err = forge_bare(skb, w);
 	flow_end(w, flow);
-	return err ? DROP : PASS;
+	return err ? DROP : send_to_client(skb, w);
 }
 
 static __always_inline int leg_refused(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)

@@ -4,6 +4,7 @@
  *
  *                      client ──▶ pod                           pod ──▶ client
  *     address          frontend becomes pod                     pod becomes frontend
+ *     (of a mask)      client becomes leg's                     back
  *     ports            client's -> leg's, frontend's -> pod's   back
  *     seq              - cdelta                                 + sdelta
  *     ack, SACK        - sdelta                                 + cdelta
@@ -190,6 +191,18 @@ static __always_inline __u16 window_for_client(const struct work *w, const struc
 	return window > 0xffff ? 0xffff : window;
 }
 
+/* The address that stands in for the client's goes to its place in the header, or back. Returns how the header's sum changes. */
+static __always_inline __wsum mask_translate(void *at, bool v6, const struct work *w, const struct shunt_leg *leg, bool to_pod)
+{
+	const struct shunt_addr *from = to_pod ? &w->key.client : &leg->from, *to = to_pod ? &leg->from : &w->key.client;
+
+	if (v6)
+		__builtin_memcpy(at, to->ip, 16);
+	else
+		*(__be32 *)at = addr_word(to, 3);
+	return csum_addr_change(from, to);
+}
+
 static __always_inline int translate(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg, bool to_pod)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
@@ -212,6 +225,8 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 		if ((void *)(ip + 1) > end)
 			return DROP;
 		__builtin_memcpy(to_pod ? &ip->daddr : &ip->saddr, to->ip, 16);
+		if (unlikely(leg->mask))
+			pseudo = csum_plus(pseudo, mask_translate(to_pod ? &ip->saddr : &ip->daddr, true, w, leg, to_pod));
 		if (no_ecn)
 			ecn_clear((__be16 *)ip, 0x0030);
 	} else {
@@ -223,6 +238,8 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 			ip->daddr = addr_word(to, 3);
 		else
 			ip->saddr = addr_word(to, 3);
+		if (unlikely(leg->mask))
+			pseudo = csum_plus(pseudo, mask_translate(to_pod ? &ip->saddr : &ip->daddr, false, w, leg, to_pod));
 		change = pseudo;
 		if (no_ecn)
 			change = csum_plus(change, ecn_clear((__be16 *)ip, 0x0003));

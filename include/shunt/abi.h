@@ -20,6 +20,7 @@
  *     shunt_ring     [side][i]             ─▶ Maglev table of pods
  *     shunt_pod      [side][i]             ─▶ address, port
  *     shunt_trial    [side][i]             ─▶ an experiment that measures the users of a route, and what it calls a conversion
+ *     shunt_place    {interface}           ─▶ that it leads out of the node, or to the node itself   (no sides)
  *   NAMES (never reused for something else while the pins live)
  *     shunt_series   [i]                   ─▶ "route" and "version" as the manifests call them
  *   STATE (written by the programs)
@@ -54,7 +55,7 @@
 #define SHUNT_CONDITIONS 4096
 #define SHUNT_SPLITS 512
 #define SHUNT_VERSIONS 256
-#define SHUNT_RINGS 512 /* an IPv4 and an IPv6 ring for each version */
+#define SHUNT_RINGS 1024 /* for each version an IPv4 and an IPv6 ring, and those of its pods on this node */
 #define SHUNT_PODS 4096
 #define SHUNT_RING_SIZE 4093 /* prime; Maglev wants about 100 slots a pod */
 #define SHUNT_SERIES 256     /* (route, version) pairs, over both sides */
@@ -89,6 +90,7 @@
 #define SHUNT_IDLE_UNBOUND_S 300 /* no request yet */
 #define SHUNT_IDLE_CLOSING_S 120 /* one side has said FIN */
 #define SHUNT_IDLE_BOUND_S 9000  /* two and a half hours */
+#define SHUNT_PLACES 64         /* interfaces with an entry of their own */
 #define SHUNT_HIST_SLOTS 384    /* see histogram.h */
 
 /* An address of either family; IPv4 is ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2), so that both families have one key and one code path. */
@@ -131,10 +133,18 @@ struct shunt_frontend_key {
 	__u8 pad;
 };
 
+/* Whose connections go to pods of this node alone. */
+enum shunt_near {
+	SHUNT_NEAR_OUTSIDE = 1 << 0, /* externalTrafficPolicy: Local */
+	SHUNT_NEAR_INSIDE = 1 << 1,  /* internalTrafficPolicy: Local */
+};
+
 struct shunt_frontend {
 	__u8 kind;       /* enum shunt_kind */
 	__u8 routes;     /* how many, 1..SHUNT_ROUTES_PER_FRONTEND */
 	__u16 route;     /* index of the first, within the side; they are evaluated in order, the first whose Host matches is taken */
+	__u8 near;       /* enum shunt_near, bits */
+	__u8 pad[3];
 };
 
 enum shunt_identity {
@@ -264,6 +274,7 @@ struct shunt_version {
 	__u16 series;                /* index of shunt_series, shunt_count */
 	__u16 fallback;              /* version that serves while this one has no ready pod of the client's family; SHUNT_NONE: nobody */
 	__u16 ring[SHUNT_FAMILIES];  /* SHUNT_NONE: no ready pod of that family */
+	__u16 near[SHUNT_FAMILIES];  /* the ring of its pods on this node; the same as `ring` when they all are */
 };
 
 struct shunt_ring {
@@ -273,8 +284,31 @@ struct shunt_ring {
 struct shunt_pod {
 	struct shunt_addr addr;
 	__be16 port;
+	__u16 elsewhere; /* 1: on another node */
+};
+
+enum shunt_place_kind {
+	SHUNT_PLACE_UPLINK = 1, /* clients outside, pods on other nodes */
+	SHUNT_PLACE_HOST = 2,   /* the node's own connections: shunt1 */
+};
+
+/*
+ * An interface, by its index, behind which there are not just pods of this node. Written by the agent; one without an entry leads to pods here.
+ */
+struct shunt_place {
+	struct shunt_addr node[SHUNT_FAMILIES]; /* the node's address, to which pods on other nodes answer; zero: none of that family */
+	__u8 kind;                              /* enum shunt_place_kind */
+	__u8 returns;                           /* 1: answers of all pods come back here (`--return-at pods`); 0: of pods on other nodes, to node[] */
+	__u16 port_low, port_high;              /* ports that the node's own connections take (net.ipv4.ip_local_port_range) */
 	__u16 pad;
 };
+
+/*
+ * shunt's own addresses: what a pod sees where it must not see its client's. Packets to them are answers; no interface has them.
+ * (RFC 3927 link-local; RFC 4193 unique local with the global id "shunt".)
+ */
+#define SHUNT_OWN_V4 { 0, 0, 0xffff, 0xa9fe7368 }            /* as words: 169.254.115.104 */
+#define SHUNT_OWN_V6 { 0xfd736875, 0x6e740000, 0, 0x00000001 } /* fd73:6875:6e74::1 */
 
 /*
  * An experiment on a route. Its id keeps the sums of its users apart from those of every other experiment, so that each begins with none. A conversion
@@ -327,7 +361,17 @@ struct shunt_leg_owner {
 	__be16 cport;               /* the client's port */
 	__u8 owner;                 /* enum shunt_owner */
 	__u8 leg;                   /* FLOW: index in shunt_flow.leg */
-	__u16 pad;
+	__u8 mask;                  /* FLOW: enum shunt_mask */
+	__u8 pad;
+	struct shunt_addr client;   /* FLOW: the client's own address */
+};
+
+/* Whose address the pod sees as its client's. Its real one wherever the answer finds its way back by that. */
+enum shunt_mask {
+	SHUNT_MASK_NONE = 0,
+	SHUNT_MASK_HOST = 1,    /* shunt's own: the client is the node itself, whose address would take the answer past us */
+	SHUNT_MASK_HAIRPIN = 2, /* shunt's own: the client is the pod */
+	SHUNT_MASK_NODE = 3,    /* the node's: the pod is on another node and the client outside of this one */
 };
 
 enum shunt_leg_state {
@@ -359,7 +403,9 @@ struct shunt_leg {
 	__u8 wscale;   /* pod's; 0 when none */
 	__u16 mss;     /* pod's */
 	__u8 lacks;    /* enum shunt_lack: what the client was promised and this pod does not do */
-	__u8 pad[3];
+	__u8 mask;     /* enum shunt_mask */
+	__u8 pad[2];
+	struct shunt_addr from; /* the client's address, or what stands in for it */
 };
 
 /* What a pod may not know, though nearly all do. */
@@ -474,6 +520,8 @@ struct shunt_flow {
 	__u32 missing;     /* bytes before snext that have not gone by yet: they were lost on the way to us, or overtaken */
 	__u64 seen;        /* ns: last packet */
 	struct shunt_user_key who; /* of the current request */
+	__u32 ifindex;     /* the client's interface */
+	__u8 mac[12];      /* Ethernet addresses as the client's packets bear them: destination, source */
 	struct shunt_leg leg[SHUNT_LEGS];
 };
 
@@ -556,6 +604,10 @@ struct shunt_user {
 	X(LEG_REFUSED, odd, "connections that a pod refused")                                                \
 	X(LEG_SILENT, odd, "connections that a pod left unanswered for 200 ms")                              \
 	X(POD_NEXT, odd, "requests that another pod took because theirs refused or was silent")              \
+	X(LEG_HOST, note, "connections of this node itself: pods see shunt's own address")                   \
+	X(LEG_HAIRPIN, note, "connections of a pod to itself: it sees shunt's own address")                  \
+	X(LEG_NODE, note, "connections from outside to pods on other nodes: they see this node's address")   \
+	X(LEG_NO_WAY, odd, "packets to pods on other nodes dropped: the node has no route to them")          \
 	X(LEG_EVICTED, note, "idle connections to pods closed to make room for another version's")           \
 	X(IDLE_ANSWERED, note, "packets of an idle leg, answered and not forwarded")                         \
 	X(DIRECT_MOVED, note, "clients' own connections to pods moved off a leg's port")                     \
@@ -623,6 +675,7 @@ struct shunt_answer {
 
 #define SHUNT_PROG_FROM_CLIENT "shunt_from_client" /* ingress of an interface with clients behind it */
 #define SHUNT_PROG_TO_CLIENT "shunt_to_client"     /* its egress */
+#define SHUNT_PROG_FROM_POD "shunt_from_pod"       /* ingress of an interface whose answers do not come by the client's */
 #define SHUNT_PROG_EXPLAIN "shunt_explain"         /* for BPF_PROG_TEST_RUN only */
 #define SHUNT_PROG_SWEEP "shunt_sweep"             /* for BPF_PROG_TEST_RUN only */
 
@@ -633,7 +686,7 @@ struct shunt_answer {
 SHUNT_ASSERT(struct shunt_addr, 16);
 SHUNT_ASSERT(struct shunt_meta, 80);
 SHUNT_ASSERT(struct shunt_frontend_key, 20);
-SHUNT_ASSERT(struct shunt_frontend, 4);
+SHUNT_ASSERT(struct shunt_frontend, 8);
 SHUNT_ASSERT(struct shunt_route, 24 + SHUNT_NAME_MAX + SHUNT_HOST_MAX);
 SHUNT_ASSERT(struct shunt_rule_key, 8 + SHUNT_ID_MAX + 8);
 SHUNT_ASSERT(struct shunt_rule, 8);
@@ -641,16 +694,17 @@ SHUNT_ASSERT(struct shunt_entry, 12);
 SHUNT_ASSERT(struct shunt_condition, 8 + SHUNT_NAME_MAX + SHUNT_VALUE_MAX);
 SHUNT_ASSERT(struct shunt_share, 16);
 SHUNT_ASSERT(struct shunt_split, 24 + 16 * SHUNT_SHARES);
-SHUNT_ASSERT(struct shunt_version, 8);
+SHUNT_ASSERT(struct shunt_version, 12);
 SHUNT_ASSERT(struct shunt_pod, 20);
+SHUNT_ASSERT(struct shunt_place, 40);
 SHUNT_ASSERT(struct shunt_trial, 8 + SHUNT_METHOD_MAX + SHUNT_PATH_MAX);
 SHUNT_ASSERT(struct shunt_user_key, 16);
 SHUNT_ASSERT(struct shunt_user, 48);
 SHUNT_ASSERT(struct shunt_flow_key, 36);
 SHUNT_ASSERT(struct shunt_leg_key, 36);
-SHUNT_ASSERT(struct shunt_leg_owner, 24);
-SHUNT_ASSERT(struct shunt_leg, 64);
+SHUNT_ASSERT(struct shunt_leg_owner, 40);
+SHUNT_ASSERT(struct shunt_leg, 80);
 SHUNT_ASSERT(struct shunt_promise, 16);
-SHUNT_ASSERT(struct shunt_flow, 136 + 64 * SHUNT_LEGS);
+SHUNT_ASSERT(struct shunt_flow, 152 + 80 * SHUNT_LEGS);
 
 #endif

@@ -517,7 +517,7 @@ static void commit_route(struct bpfrun *run, const char *yaml)
 	struct tables *tables;
 
 	assert_int_equal(datapath_read_series(run->datapath, series), 0);
-	assert_int_equal(plan(world, NULL, 0, series, key, &tables), 0);
+	assert_int_equal(plan(world, NULL, NULL, 0, series, key, &tables), 0);
 	bpfrun_commit(run, tables);
 	tables_free(&tables);
 	world_free(&world);

@@ -140,7 +140,7 @@ static int group_setup(void **state)
 	run->prog[TO_CLIENT] = bpf_obj_get(PIN_DIR "/prog/" SHUNT_PROG_TO_CLIENT);
 	assert_true(run->prog[FROM_CLIENT] >= 0 && run->prog[TO_CLIENT] >= 0);
 	/* A packet that a program sends with bpf_clone_redirect() goes through the device's hooks while that program still works, as it really does. */
-	assert_int_equal(datapath_attach(run->datapath, DEVICE), 0);
+	assert_int_equal(datapath_attach(run->datapath, DEVICE, false), 0);
 	run->ifindex = if_nametoindex(DEVICE);
 	run->capture = open_capture(run->ifindex);
 	*state = run;

@@ -37,14 +37,19 @@ struct world *world_of(const char *yaml)
 	return world;
 }
 
-struct tables *plan_of(const struct world *world, const struct steering *steerings, size_t steering_count)
+struct tables *plan_on(const struct world *world, const struct plan_node *node, const struct steering *steerings, size_t steering_count)
 {
 	static const struct shunt_series no_series[SHUNT_SERIES];
 	static const uint8_t key[16] = "0123456789abcdef";
 	struct tables *tables;
 
-	assert_int_equal(plan(world, steerings, steering_count, no_series, key, &tables), 0);
+	assert_int_equal(plan(world, node, steerings, steering_count, no_series, key, &tables), 0);
 	return tables;
+}
+
+struct tables *plan_of(const struct world *world, const struct steering *steerings, size_t steering_count)
+{
+	return plan_on(world, NULL, steerings, steering_count);
 }
 
 static void print_endpoint(FILE *out, const struct shunt_addr *addr, __be16 port)
@@ -181,6 +186,13 @@ char *plan_versions_text(const struct tables *tables)
 		for (int family = 0; family < SHUNT_FAMILIES; family++)
 			if (version->ring[family] != SHUNT_NONE)
 				print_ring(out, tables, version->ring[family]);
+		for (int family = 0; family < SHUNT_FAMILIES; family++) {
+			if (version->near[family] == version->ring[family])
+				continue;
+			fprintf(out, ", here");
+			if (version->near[family] != SHUNT_NONE)
+				print_ring(out, tables, version->near[family]);
+		}
 		if (version->fallback != SHUNT_NONE)
 			fprintf(out, ", else %s", version_text(tables, version->fallback));
 		fputc('\n', out);

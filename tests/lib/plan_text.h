@@ -8,7 +8,8 @@
 /* Decodes documents of a file called "test.yaml"; a manifest error ends the test with its text. Free with world_free(). */
 struct world *world_of(const char *yaml);
 
-/* The plan of a world from scratch, or with steerings; never fails. Free with tables_free(). */
+/* The plan of a world from scratch, or with steerings, on a node; never fails. Free with tables_free(). plan_of(): all pods are here. */
+struct tables *plan_on(const struct world *world, const struct plan_node *node, const struct steering *steerings, size_t steering_count);
 struct tables *plan_of(const struct world *world, const struct steering *steerings, size_t steering_count);
 
 /*

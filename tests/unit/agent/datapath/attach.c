@@ -103,7 +103,7 @@ static void test_tcx(void **state)
 
 	(void)state;
 	assert_false(datapath_attach_needs_net_admin(datapath));
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	attachment = only_attachment(datapath, "v0");
 	assert_true(attachment.tcx);
 	assert_int_equal(attachment.ifindex, if_nametoindex("v0"));
@@ -117,10 +117,10 @@ static void test_again(void **state)
 	uint32_t from, to;
 
 	(void)state;
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	from = link_id("v0-from");
 	to = link_id("v0-to");
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	assert_int_equal(link_id("v0-from"), from);
 	assert_int_equal(link_id("v0-to"), to);
 	assert_hooked(datapath, "v0");
@@ -132,7 +132,7 @@ static void test_restart(void **state)
 	uint32_t from, old_program, ids[8];
 
 	(void)state;
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	from = link_id("v0-from");
 	old_program = program_id(datapath->prog[DATAPATH_PROG_FROM_CLIENT]);
 	datapath_close(&datapath);
@@ -154,7 +154,7 @@ static void test_before_others(void **state)
 	(void)state;
 	other = tcx_link_create(datapath->prog[DATAPATH_PROG_EXPLAIN], if_nametoindex("v0"), TCX_EGRESS); /* any program that is not ours there */
 	assert_true(other >= 0);
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	assert_int_equal(hook_programs("v0", TCX_EGRESS, ids), 2);
 	assert_int_equal(ids[0], program_id(datapath->prog[DATAPATH_PROG_TO_CLIENT]));
 	assert_int_equal(ids[1], program_id(datapath->prog[DATAPATH_PROG_EXPLAIN]));
@@ -166,7 +166,7 @@ static void test_new_interface_of_the_name(void **state)
 	_cleanup_free_ struct attachment *all = NULL;
 	size_t count;
 
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	sandbox_run("ip link del v0");
 	assert_int_equal(datapath_read_attachments(datapath, &all, &count), 0);
 	assert_int_equal(count, 1);
@@ -174,7 +174,7 @@ static void test_new_interface_of_the_name(void **state)
 	assert_int_equal(all[0].ifindex, 0); /* gone */
 
 	make_veth(state);
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	assert_int_equal(only_attachment(datapath, "v0").ifindex, if_nametoindex("v0"));
 	assert_hooked(datapath, "v0");
 
@@ -193,16 +193,16 @@ static void test_renamed(void **state)
 	size_t count;
 
 	(void)state;
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	sandbox_run("ip link set v0 down && ip link set v0 name v0.5");
-	assert_int_equal(datapath_attach(datapath, "v0.5"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0.5", false), 0);
 	only_attachment(datapath, "v0.5");
 	assert_hooked(datapath, "v0.5");
 	assert_true(link_id("v0%2e5-to"));
 
 	/* Another takes the old name before we hear of the new one. */
 	sandbox_run("ip link set v0.5 name v9 && ip link set v1 down && ip link set v1 name v0.5");
-	assert_int_equal(datapath_attach(datapath, "v0.5"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0.5", false), 0);
 	assert_hooked(datapath, "v9");
 	assert_hooked(datapath, "v0.5");
 	assert_int_equal(datapath_read_attachments(datapath, &all, &count), 0);
@@ -228,7 +228,7 @@ static void test_forget(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		datapath_set_attach_mode(datapath, modes[i]);
-		assert_int_equal(datapath_attach(datapath, "v1"), 0);
+		assert_int_equal(datapath_attach(datapath, "v1", false), 0);
 		assert_int_equal(datapath_forget(datapath, "v1"), 0);
 		assert_int_equal(count_pins(), 2); /* it is there */
 		sandbox_run("ip link del v1");
@@ -244,7 +244,7 @@ static void test_moved(void **state)
 
 	(void)state;
 	sandbox_run("ip link add m0 type veth peer name m1");
-	assert_int_equal(datapath_attach(datapath, "m0"), 0);
+	assert_int_equal(datapath_attach(datapath, "m0", false), 0);
 	sandbox_run("unshare -n sleep 60 & echo $! >%s/pid; until [ \"$(readlink /proc/$!/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ]; do :; done; ip link set m0 netns $!",
 		    sandbox_root);
 	assert_int_equal(datapath_forget(datapath, "m0"), 0);
@@ -257,8 +257,8 @@ static void test_refused(void **state)
 	_cleanup_(datapath_close) struct datapath *datapath = sandbox_open();
 
 	(void)state;
-	assert_int_equal(datapath_attach(datapath, "absent"), -ENODEV);
-	assert_int_equal(datapath_attach(datapath, "lo"), -EOPNOTSUPP);
+	assert_int_equal(datapath_attach(datapath, "absent", false), -ENODEV);
+	assert_int_equal(datapath_attach(datapath, "lo", false), -EOPNOTSUPP);
 }
 
 static void test_clsact(void **state)
@@ -268,8 +268,8 @@ static void test_clsact(void **state)
 	(void)state;
 	datapath_set_attach_mode(datapath, ATTACH_CLSACT);
 	assert_true(datapath_attach_needs_net_admin(datapath));
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	assert_false(only_attachment(datapath, "v0").tcx);
 	assert_filters("v0", true);
 	assert_unhooked("v0");
@@ -292,7 +292,7 @@ static void test_foreign_filter_stays(void **state)
 	sandbox_run("tc qdisc add dev v0 clsact");
 	sandbox_run("tc filter add dev v0 egress prio 7 bpf object-pinned %s/prog/shunt_explain direct-action", sandbox_pins);
 	datapath_set_attach_mode(datapath, ATTACH_CLSACT);
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	datapath_close(&datapath);
 	assert_int_equal(datapath_unload(sandbox_pins), 0);
 	assert_filters("v0", false);
@@ -305,15 +305,15 @@ static void test_change_of_mode(void **state)
 
 	(void)state;
 	datapath_set_attach_mode(datapath, ATTACH_CLSACT);
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	datapath_set_attach_mode(datapath, ATTACH_TCX);
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	assert_true(only_attachment(datapath, "v0").tcx);
 	assert_hooked(datapath, "v0");
 	assert_filters("v0", false);
 
 	datapath_set_attach_mode(datapath, ATTACH_CLSACT);
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	assert_false(only_attachment(datapath, "v0").tcx);
 	assert_unhooked("v0");
 	assert_filters("v0", true);
@@ -324,7 +324,7 @@ static void test_unload(void **state)
 	struct datapath *datapath = sandbox_open();
 
 	(void)state;
-	assert_int_equal(datapath_attach(datapath, "v0"), 0);
+	assert_int_equal(datapath_attach(datapath, "v0", false), 0);
 	datapath_close(&datapath);
 	assert_int_equal(datapath_unload(sandbox_pins), 0);
 	assert_unhooked("v0");
@@ -342,7 +342,7 @@ static int attach_without_capabilities(void)
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (capng_apply(CAPNG_SELECT_CAPS))
 		return 255;
-	return -datapath_attach(datapath, "v0");
+	return -datapath_attach(datapath, "v0", false);
 }
 
 static void test_capabilities(void **state)
@@ -375,10 +375,69 @@ static void test_modes(void **state)
 
 #define TEST(f, name) { name, f, make_veth, remove_veth, NULL }
 
+/* Answers of pods are met at ingress, beside the packets of clients; attaching again without that takes it away. */
+static void test_returns(void **state)
+{
+	static const enum attach_mode modes[] = { ATTACH_TCX, ATTACH_CLSACT };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		_cleanup_(datapath_close) struct datapath *datapath = sandbox_open();
+		struct attachment there;
+
+		sandbox_run("ip link add r0 type veth peer name r1");
+		datapath_set_attach_mode(datapath, modes[i]);
+		assert_int_equal(datapath_attach(datapath, "r0", true), 0);
+		there = only_attachment(datapath, "r0");
+		assert_true(there.returns);
+		if (modes[i] == ATTACH_TCX) {
+			uint32_t ids[8];
+
+			assert_int_equal(hook_programs("r0", TCX_INGRESS, ids), 2);
+		} else {
+			sandbox_run("tc filter show dev r0 ingress | grep -q shunt_from_pod");
+		}
+		assert_int_equal(datapath_attach(datapath, "r0", false), 0);
+		there = only_attachment(datapath, "r0");
+		assert_false(there.returns);
+		if (modes[i] == ATTACH_TCX)
+			assert_hooked(datapath, "r0");
+		else
+			sandbox_run("! tc filter show dev r0 ingress | grep -q shunt_from_pod && tc filter show dev r0 ingress | grep -q shunt_from_clie");
+		assert_int_equal(datapath_attach(datapath, "r0", true), 0);
+		datapath_close(&datapath);
+		assert_int_equal(sandbox_unload(NULL), 0);
+		sandbox_run("ip link del r0");
+	}
+}
+
+static void test_places(void **state)
+{
+	const struct datapath_place first[] = { { 1, { .kind = SHUNT_PLACE_UPLINK } }, { 2, { .kind = SHUNT_PLACE_HOST } } };
+	const struct datapath_place second[] = { { 2, { .kind = SHUNT_PLACE_UPLINK, .returns = 1 } }, { 3, { .kind = SHUNT_PLACE_UPLINK } } };
+	_cleanup_(datapath_close) struct datapath *datapath = sandbox_open();
+	struct shunt_place place;
+	uint32_t key;
+
+	(void)state;
+	assert_int_equal(datapath_set_places(datapath, first, ARRAY_SIZE(first)), 0);
+	assert_int_equal(datapath_set_places(datapath, second, ARRAY_SIZE(second)), 0);
+	key = 1;
+	assert_int_not_equal(bpf_map_lookup_elem(datapath->map[DATAPATH_MAP_PLACE], &key, &place), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(second); i++) {
+		assert_int_equal(bpf_map_lookup_elem(datapath->map[DATAPATH_MAP_PLACE], &second[i].ifindex, &place), 0);
+		assert_memory_equal(&place, &second[i].place, sizeof(place));
+	}
+	assert_int_equal(datapath_set_places(datapath, NULL, 0), 0);
+	assert_int_not_equal(bpf_map_get_next_key(datapath->map[DATAPATH_MAP_PLACE], NULL, &key), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(test_tcx, "both programs stand on the interface, and on no other"),
+		TEST(test_returns, "answers of pods are met at ingress when asked for, and no more when not"),
+		TEST(test_places, "places are those that were set last"),
 		TEST(test_again, "attaching again keeps the links"),
 		TEST(test_restart, "links stay without a process, and a restart puts its programs into them"),
 		TEST(test_before_others, "our program runs before those that are there"),

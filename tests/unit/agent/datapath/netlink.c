@@ -10,11 +10,14 @@
 
 #include "datapath/netlink.h"
 #include "sandbox.h"
+#include "util/addr.h"
 
 struct seen {
 	struct netlink_link links[64];
 	size_t count;
 };
+
+static bool addresses; /* of netlink_read() */
 
 static void see(void *data, const struct netlink_link *link)
 {
@@ -40,7 +43,7 @@ static struct netlink_link next_of(struct netlink *netlink, const char *name)
 		struct seen seen = {};
 
 		assert_int_equal(poll(&poll_fd, 1, 5000), 1);
-		assert_int_equal(netlink_read(netlink, see, &seen), 0);
+		assert_int_equal(netlink_read(netlink, see, &seen, &addresses), 0);
 		if (find(&seen, name))
 			return *find(&seen, name);
 	}
@@ -108,7 +111,7 @@ static void test_events(void **state)
 
 	(void)state;
 	assert_int_equal(netlink_open(&netlink), 0);
-	assert_int_equal(netlink_read(netlink, see, &seen), 0); /* nothing yet, and it does not wait */
+	assert_int_equal(netlink_read(netlink, see, &seen, &addresses), 0); /* nothing yet, and it does not wait */
 	assert_int_equal(seen.count, 0);
 	sandbox_run("ip link add e0 type veth peer name e1");
 	link = next_of(netlink, "e0");
@@ -134,7 +137,7 @@ static void test_left_bridge(void **state)
 	assert_int_equal(netlink_open(&netlink), 0);
 	sandbox_run("ip link set b0 nomaster && ip link set b0 up");
 	next_of(netlink, "b0");
-	assert_int_equal(netlink_read(netlink, see, &seen), 0);
+	assert_int_equal(netlink_read(netlink, see, &seen, &addresses), 0);
 	for (size_t i = 0; i < seen.count; i++)
 		assert_false(seen.links[i].gone);
 	sandbox_run("ip link del b0 && ip link del bb");
@@ -150,9 +153,40 @@ static void test_overrun(void **state)
 	assert_int_equal(netlink_open(&netlink), 0);
 	assert_int_equal(setsockopt(netlink_fd(netlink), SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
 	sandbox_run("for i in 1 2 3 4 5 6 7 8; do ip link add o$i type veth peer name p$i || exit 1; done");
-	assert_int_equal(netlink_read(netlink, see, &seen), 0);
+	assert_int_equal(netlink_read(netlink, see, &seen, &addresses), 0);
 	assert_non_null(find(&seen, "o8")); /* its event was lost; the list has it */
 	sandbox_run("for i in 1 2 3 4 5 6 7 8; do ip link del o$i || exit 1; done");
+}
+
+static void test_addresses(void **state)
+{
+	struct shunt_addr found[SHUNT_FAMILIES];
+	char text[ADDR_TEXT_MAX];
+
+	(void)state;
+	sandbox_run("ip link add a0 type veth peer name a1 && ip link set a0 up && ip link set a1 up");
+	assert_int_equal(netlink_addresses(if_nametoindex("a0"), found), 0);
+	assert_true(addr_is_none(&found[SHUNT_V4]) && addr_is_none(&found[SHUNT_V6])); /* link-local ones do not count */
+	sandbox_run("ip address add 10.9.0.1/24 dev a0 && ip address add 10.9.0.2/24 dev a0 && ip address add 10.8.0.1/24 dev a1");
+	sandbox_run("ip address add fd00:9::1/64 dev a0 preferred_lft 0 && ip address add fd00:9::2/64 dev a0 nodad");
+	assert_int_equal(netlink_addresses(if_nametoindex("a0"), found), 0);
+	assert_string_equal(addr_text(&found[SHUNT_V4], text), "10.9.0.1");
+	assert_string_equal(addr_text(&found[SHUNT_V6], text), "fd00:9::2"); /* the other one is deprecated */
+}
+
+static void test_address_events(void **state)
+{
+	_cleanup_(netlink_close) struct netlink *netlink = NULL;
+	struct seen seen = {};
+
+	(void)state;
+	sandbox_run("ip link add e0 type veth peer name e1");
+	assert_int_equal(netlink_open(&netlink), 0);
+	assert_int_equal(netlink_read(netlink, see, &seen, &addresses), 0);
+	assert_false(addresses);
+	sandbox_run("ip address add 10.7.0.1/24 dev e0");
+	assert_int_equal(netlink_read(netlink, see, &seen, &addresses), 0);
+	assert_true(addresses);
 }
 
 int main(void)
@@ -161,6 +195,8 @@ int main(void)
 		{ "patterns take names, no pattern takes veths that are up", test_matches, NULL, NULL, NULL },
 		{ "the list has every interface with its kind and state", test_list, NULL, NULL, NULL },
 		{ "interfaces are heard of as they come, change and go", test_events, NULL, NULL, NULL },
+		{ "an interface's address is a global one, and not deprecated", test_addresses, NULL, NULL, NULL },
+		{ "addresses that come are heard of", test_address_events, NULL, NULL, NULL },
 		{ "a port that leaves its bridge is not gone", test_left_bridge, NULL, NULL, NULL },
 		{ "events that the kernel dropped are made good by a list", test_overrun, NULL, NULL, NULL },
 	};

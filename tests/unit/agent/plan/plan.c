@@ -618,6 +618,79 @@ static void versions_have_the_ready_pods_behind_their_port(void **state)
 	}
 }
 
+/* ---- nodes ------------------------------------------------------------------------------------------------------------------------------ */
+
+#define POD_AT(ip, node) "{addresses: [" ip "], nodeName: " node "}"
+#define MIXED V1 SERVICE("default", "v2", "10.0.0.12", "{port: 80}") \
+	SLICE_OF("default", "v2", "1", "IPv4", POD_AT("10.2.0.1", "here") "," POD_AT("10.2.0.2", "there") "," POD_AT("10.2.0.3", "there"), "{port: 80}")
+#define ROUTE_MIXED VS("web", "hosts: [web], http: [{route: [" TO_WEIGHT("v1", "50") "," TO_WEIGHT("v2", "50") "]}]")
+
+static const struct {
+	const char *sentence;
+	bool known;
+	struct plan_node node;
+	const char *versions, *notes;
+} node_cases[] = {
+	{ "who knows no node has all pods here", false, {}, "v1.default of default/web: 10.1.0.1:80\n"
+	  "v2.default of default/web: 10.2.0.1:80 10.2.0.2:80 10.2.0.3:80, else v1.default\n", "" },
+	{ "pods of other nodes serve, and those of this are known", true, { "here", true, { true, true } },
+	  "v1.default of default/web: 10.1.0.1:80\n"
+	  "v2.default of default/web: 10.2.0.1:80 10.2.0.2:80 10.2.0.3:80, here 10.2.0.1:80, else v1.default\n", "" },
+	{ "a slice that names no node has its pods here", true, { "elsewhere", true, { true, true } },
+	  "v1.default of default/web: 10.1.0.1:80\n"
+	  "v2.default of default/web: 10.2.0.1:80 10.2.0.2:80 10.2.0.3:80, here, else v1.default\n", "" },
+	{ "no uplink: said", true, { "here", false, { false, false } },
+	  "v1.default of default/web: 10.1.0.1:80\n"
+	  "v2.default of default/web: 10.2.0.1:80 10.2.0.2:80 10.2.0.3:80, here 10.2.0.1:80, else v1.default\n",
+	  "info test.yaml:8 Service default/v2: 2 of 3 IPv4 pods are on other nodes; clients outside and processes of this node can use them only when shunt knows the interface that leads there (--uplink)\n" },
+	{ "an uplink without an address: warned of", true, { "there", true, { false, true } },
+	  "v1.default of default/web: 10.1.0.1:80\n"
+	  "v2.default of default/web: 10.2.0.1:80 10.2.0.2:80 10.2.0.3:80, here 10.2.0.2:80 10.2.0.3:80, else v1.default\n",
+	  "warning test.yaml:8 Service default/v2: 1 of 3 IPv4 pods are on other nodes and this node's uplink has no IPv4 address to which they could answer: clients outside and on the node itself get the pods of this node only\n" },
+};
+
+static void pods_are_on_this_node_or_elsewhere(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(node_cases); i++) {
+		_cleanup_world_ struct world *world = world_of(WEB MIXED ROUTE_MIXED);
+		_cleanup_tables_ struct tables *tables = plan_on(world, node_cases[i].known ? &node_cases[i].node : NULL, NULL, 0);
+		_cleanup_free_ char *versions = plan_versions_text(tables), *notes = plan_notes_text(tables->notes, tables->note_count);
+
+		if (strcmp(versions, node_cases[i].versions) != 0 || strcmp(notes, node_cases[i].notes) != 0)
+			print_error("case: %s\n%s%s", node_cases[i].sentence, versions, notes);
+		assert_string_equal(versions, node_cases[i].versions);
+		assert_string_equal(notes, node_cases[i].notes);
+	}
+}
+
+static void a_services_traffic_policies_are_its_frontends(void **state)
+{
+	static const struct {
+		const char *spec;
+		uint8_t near;
+	} cases[] = {
+		{ "", 0 },
+		{ ", externalTrafficPolicy: Cluster, internalTrafficPolicy: Cluster", 0 },
+		{ ", externalTrafficPolicy: Local", SHUNT_NEAR_OUTSIDE },
+		{ ", internalTrafficPolicy: Local", SHUNT_NEAR_INSIDE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *yaml = NULL;
+		_cleanup_world_ struct world *world = NULL;
+		_cleanup_tables_ struct tables *tables = NULL;
+
+		assert_true(asprintf(&yaml, "---\n{apiVersion: v1, kind: Service, " META("default", "web") ", spec: {clusterIPs: [10.0.0.1], ports: [{port: 80}]%s}}\n%s",
+				     cases[i].spec, V1 VS("web", "hosts: [web], http: [{route: [" TO("v1") "]}]")) > 0);
+		world = world_of(yaml);
+		tables = plan_of(world, NULL, 0);
+		assert_int_equal(tables->frontend_count, 1);
+		assert_int_equal(tables->frontends[0].value.near, cases[i].near);
+	}
+}
+
 /* ---- users ------------------------------------------------------------------------------------------------------------------------------ */
 
 static struct shunt_id user(unsigned int n)
@@ -873,7 +946,7 @@ static void series_keep_their_index_and_are_never_reused(void **state)
 	_cleanup_tables_ struct tables *tables = NULL;
 
 	(void)state;
-	assert_int_equal(plan(world, NULL, 0, series, key, &tables), 0);
+	assert_int_equal(plan(world, NULL, NULL, 0, series, key, &tables), 0);
 	assert_string_equal(tables->series[0].version, "v9");
 	assert_string_equal(tables->series[1].version, "v1.default");
 	assert_string_equal(tables->series[2].version, "v2.default");
@@ -892,7 +965,7 @@ static void a_full_series_table_leaves_the_route_out_whole(void **state)
 	(void)state;
 	for (int i = 0; i < SHUNT_SERIES - 1; i++)
 		snprintf(series[i].version, sizeof(series[i].version), "v%d", i);
-	assert_int_equal(plan(world, NULL, 0, series, key, &tables), 0);
+	assert_int_equal(plan(world, NULL, NULL, 0, series, key, &tables), 0);
 	notes = plan_notes_text(tables->notes, tables->note_count);
 	assert_string_equal(
 		notes,
@@ -1005,6 +1078,8 @@ int main(void)
 		cmocka_unit_test(rules_follow_istios_order),
 		cmocka_unit_test(http_routes_follow_the_gateway_apis_precedence),
 		cmocka_unit_test(versions_have_the_ready_pods_behind_their_port),
+		cmocka_unit_test(pods_are_on_this_node_or_elsewhere),
+		cmocka_unit_test(a_services_traffic_policies_are_its_frontends),
 		cmocka_unit_test(raising_the_candidates_weight_moves_users_only_towards_it),
 		cmocka_unit_test(every_node_places_a_user_alike),
 		cmocka_unit_test(weights_become_exact_ranges),

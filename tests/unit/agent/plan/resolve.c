@@ -141,7 +141,7 @@ static void a_series_that_is_left_over_is_not_resolved(void **state)
 	int series;
 
 	(void)state;
-	assert_int_equal(plan(world, NULL, 0, left_over, key, &tables), 0);
+	assert_int_equal(plan(world, NULL, NULL, 0, left_over, key, &tables), 0);
 	assert_int_equal(plan_resolve_versions(world, tables, &experiment, &series, &route, &notes, &note_count), 0);
 	assert_int_equal(series, -1);
 	assert_null(route);
