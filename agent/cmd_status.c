@@ -81,6 +81,8 @@ static const struct emit_column experiment_columns[] = {
 	{ "name", "NAME", EMIT_TEXT },
 	{ "stage", "STAGE", EMIT_TEXT },
 	{ "completed_iterations", "ITERATIONS", EMIT_TEXT },
+	{ "weights", "WEIGHTS %", EMIT_TEXT },
+	{ "recommended", "RECOMMENDED", EMIT_TEXT },
 	{ "message", "MESSAGE", EMIT_TEXT },
 };
 

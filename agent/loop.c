@@ -30,6 +30,7 @@
 static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 
 #define SWEEP_MS 30000
+#define TELL_MS 500
 
 /* What an interface is there for. */
 enum purpose { PURPOSE_NONE, PURPOSE_CLIENTS, PURPOSE_UPLINK, PURPOSE_HOST };
@@ -40,6 +41,7 @@ struct loop {
 	uv_signal_t signal[ARRAY_SIZE(signals)];
 	uv_poll_t netlink_poll;
 	uv_timer_t sweep;
+	uv_timer_t tell; /* state.json is behind, and written when it ends */
 
 	struct source_file *source;
 	struct world *world;
@@ -117,22 +119,6 @@ static json_t *problems_json(const struct manifest_errors *errors, const struct 
 	return array;
 }
 
-/* What a list of experiments shows stands beside the names; `status` has all of it. */
-static json_t *experiments_json(const struct engine *engine)
-{
-	json_t *array = engine_view(engine), *experiment;
-	size_t i;
-
-	json_array_foreach(array, i, experiment) {
-		json_t *status = json_object_get(experiment, "status");
-
-		json_object_set(experiment, "stage", json_object_get(status, "stage"));
-		json_object_set(experiment, "completed_iterations", json_object_get(status, "completedIterations"));
-		json_object_set(experiment, "message", json_object_get(status, "message"));
-	}
-	return array ? array : json_array();
-}
-
 static int write_atomically(const char *path, const json_t *json)
 {
 	_cleanup_free_ char *fresh = text_printf("%s.new", path);
@@ -153,7 +139,7 @@ static void write_state(struct loop *loop)
 
 	state = json_pack("{s:i,s:I,s:s,s:s,s:o,s:o}", "pid", (int)getpid(), "started", (json_int_t)loop->started, "manifests", loop->options->dir,
 			  "pin_dir", loop->options->pin_dir, "problems", problems_json(&loop->errors, loop->tables), "experiments",
-			  experiments_json(loop->engine));
+			  engine_list(loop->engine));
 	if (!path || !state || json_equal(state, loop->state))
 		return;
 	r = write_atomically(path, state);
@@ -281,9 +267,18 @@ static int on_steer(void *arg)
 	return steer(arg);
 }
 
+static void on_tell(uv_timer_t *timer)
+{
+	write_state(timer->data);
+}
+
+/* A thousand experiments change fifty times a second: state.json follows a few times. */
 static void on_changed(void *arg)
 {
-	write_state(arg);
+	struct loop *loop = arg;
+
+	if (!uv_is_active((uv_handle_t *)&loop->tell))
+		uv_timer_start(&loop->tell, on_tell, TELL_MS, 0);
 }
 
 static int begin_experiments(struct loop *loop)
@@ -612,6 +607,8 @@ static int begin(struct loop *loop)
 		r = uv_poll_start(&loop->netlink_poll, UV_READABLE, on_netlink);
 	if (r)
 		return log_err(r, "cannot listen for signals and interfaces");
+	uv_timer_init(&loop->uv, &loop->tell);
+	loop->tell.data = loop;
 	uv_timer_init(&loop->uv, &loop->sweep);
 	loop->sweep.data = loop;
 	uv_timer_start(&loop->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
@@ -632,6 +629,7 @@ static void release(struct loop *loop)
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		close_handle(&loop->signal[i]);
 	close_handle(&loop->netlink_poll);
+	close_handle(&loop->tell);
 	close_handle(&loop->sweep);
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
 	if (uv_loop_close(&loop->uv))
@@ -664,6 +662,8 @@ int loop_run(const struct loop_options *options)
 	}
 	if (!r && !options->once)
 		uv_run(&loop.uv, UV_RUN_DEFAULT);
+	if (!r && !options->once && uv_is_active((uv_handle_t *)&loop.tell))
+		write_state(&loop);
 	release(&loop);
 	return r;
 }

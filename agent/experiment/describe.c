@@ -161,16 +161,45 @@ static json_t *evidence_json(const json_t *status)
 	return evidence;
 }
 
+/* How many users have been seen, by the evidence; 0: it is of requests, or there is none. */
+static double users_seen(const json_t *status)
+{
+	const json_t *evidence = json_object_get(json_object_get(status, "shunt"), "evidence");
+	const char *unit = text_of(evidence, "unit"), *version;
+	double sum = 0;
+	json_t *sample;
+
+	if (!unit || strcmp(unit, "user") != 0)
+		return 0;
+	json_object_foreach(json_object_get(evidence, "sample"), version, sample)
+		sum += json_number_value(sample);
+	return sum;
+}
+
+/* Whose users are whose now, and who moved; null before the experiment has a split. */
+static json_t *users_json(const json_t *status)
+{
+	json_t *split = json_object_get(json_object_get(status, "shunt"), "split"), *weights = json_object_get(status, "currentWeightDistribution");
+	json_t *moved = json_object_get(split, "movedUsersPercent");
+
+	if (!split && !weights)
+		return json_null();
+	return json_pack("{s:O*, s:O*, s:O*, s:O*, s:O*, s:O*, s:f}", "route", json_object_get(split, "route"), "problem", json_object_get(split, "problem"), "weights",
+			 weights, "changes", json_object_get(split, "changes"), "moved_last_percent", json_object_get(moved, "last"), "moved_all_percent",
+			 json_object_get(moved, "all"), "seen", users_seen(status));
+}
+
 json_t *describe(const struct experiment *e, const json_t *status)
 {
 	json_t *missing = json_object_get(json_object_get(status, "shunt"), "missing");
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:I, s:s?, s:o, s:s?, s:s?, s:o, s:o, s:o, s:O?, s:o}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:I, s:s?, s:o, s:s?, s:s?, s:o, s:o, s:o, s:O?, s:o, s:o, s:O?}",
 			 "name", e->meta.name, "namespace", e->meta.ns, "target", e->target, "testing_pattern", testing_pattern_name(e->testing),
 			 "deployment_pattern", deployment_pattern_name(e->deployment), "stage", text_of(status, "stage"), "completed_iterations",
 			 json_integer_value(json_object_get(status, "completedIterations")), "message", text_of(status, "message"), "versions", versions_json(e),
 			 "winner", text_of(analysis_data(status, "winnerAssessment"), "winner"), "recommended", text_of(status, "versionRecommendedForPromotion"),
-			 "rewards", rewards_json(e, status), "objectives", objectives_json(e, status), "metrics", metrics_json(e, status), "missing", missing, "evidence", evidence_json(status));
+			 "rewards", rewards_json(e, status), "objectives", objectives_json(e, status), "metrics", metrics_json(e, status), "missing", missing, "evidence", evidence_json(status),
+			 "users", users_json(status), "tasks", json_object_get(json_object_get(status, "shunt"), "tasks"));
 }
 
 /* ---- tables, as olekukonko/tablewriter draws them with row lines ---- */
@@ -562,6 +591,48 @@ static void print_evidence(FILE *out, const json_t *d)
 	print_claims(out, evidence);
 }
 
+/* "10 % (about 1200 users)" */
+static void print_moved(FILE *out, const json_t *users, const char *key, const char *what)
+{
+	double percent = json_number_value(json_object_get(users, key)), seen = json_number_value(json_object_get(users, "seen"));
+
+	fprintf(out, "%s: %.3g %% of the users", what, percent);
+	if (seen > 0)
+		fprintf(out, " (about %.0f of the %.0f seen)", percent / 100 * seen, seen);
+	fputs("\n", out);
+}
+
+static void print_users(FILE *out, const json_t *d)
+{
+	const json_t *users = json_object_get(d, "users"), *weights = json_object_get(users, "weights"), *item;
+	size_t i;
+
+	if (!json_is_object(users))
+		return;
+	fputs("\n****** Users ******\n", out);
+	if (text_of(users, "route"))
+		fprintf(out, "Route: %s\n", text_of(users, "route"));
+	json_array_foreach(weights, i, item)
+		fprintf(out, "%s%s %lld %%", i ? ", " : "Weights: ", text_of(item, "name"), (long long)json_integer_value(json_object_get(item, "value")));
+	if (json_array_size(weights))
+		fputs("\n", out);
+	if (json_integer_value(json_object_get(users, "changes")) > 0) {
+		print_moved(out, users, "moved_last_percent", "Moved by the last change of weights");
+		print_moved(out, users, "moved_all_percent", "Moved by all of them together");
+	}
+	if (text_of(users, "problem"))
+		fprintf(out, "NOT steered as the experiment wants: %s\n", text_of(users, "problem"));
+}
+
+static void print_tasks(FILE *out, const json_t *d)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(d, "tasks"), i, item)
+		fprintf(out, "%s%s %s\n", i ? "" : "\n****** Tasks ******\n", json_is_true(json_object_get(item, "ok")) ? "done  " : "FAILED", text_of(item, "message"));
+}
+
 int describe_print(FILE *out, const json_t *document)
 {
 	print_overview(out, document);
@@ -571,5 +642,7 @@ int describe_print(FILE *out, const json_t *document)
 		print_evidence(out, document);
 		print_missing(out, document);
 	}
+	print_users(out, document);
+	print_tasks(out, document);
 	return fflush(out) == 0 && !ferror(out) ? 0 : -EIO;
 }

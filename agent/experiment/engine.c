@@ -875,6 +875,49 @@ int engine_steerings(const struct engine *engine, struct steering **ret_steering
 	return 0;
 }
 
+/* "flowers-v1 60, flowers-v2 40"; NULL: not known */
+static char *weights_text(const json_t *weights)
+{
+	_cleanup_free_ char *text = NULL;
+	const json_t *item;
+	size_t i, size;
+	FILE *out = json_array_size(weights) ? open_memstream(&text, &size) : NULL;
+
+	if (!out)
+		return NULL;
+	json_array_foreach(weights, i, item)
+		fprintf(out, "%s%s %d", i ? ", " : "", json_string_value(json_object_get(item, "name")), (int)json_integer_value(json_object_get(item, "value")));
+	return fclose(out) == 0 ? TAKE_PTR(text) : NULL;
+}
+
+static json_t *in_short(const struct run *run)
+{
+	const struct state *state = run->state;
+	_cleanup_free_ char *weights = state ? weights_text(state->weights) : NULL;
+
+	if (!state)
+		return json_pack("{s:s, s:s, s:s, s:n, s:n, s:n, s:n, s:s}", "namespace", run->ns, "name", run->name, "target", run->experiment->target, "stage",
+				 "completed_iterations", "recommended", "weights", "message", "its status file cannot be used");
+	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s?, s:s?, s:s?}", "namespace", run->ns, "name", run->name, "target", run->experiment->target, "stage",
+			 stage_name(state->stage), "completed_iterations", state->completed_iterations, "recommended", state->recommended, "weights", weights,
+			 "message", state->message);
+}
+
+json_t *engine_list(const struct engine *engine)
+{
+	json_t *list = json_array();
+
+	for (const struct run *run = engine->runs; run; run = run->next)
+		json_array_append_new(list, in_short(run));
+	for (size_t i = 0, n = json_array_size(list); i < n / 2; i++) { /* the newest run is the first in the engine's list */
+		_cleanup_json_ json_t *first = json_incref(json_array_get(list, i));
+
+		json_array_set(list, i, json_array_get(list, n - 1 - i));
+		json_array_set(list, n - 1 - i, first);
+	}
+	return list;
+}
+
 json_t *engine_view(const struct engine *engine)
 {
 	json_t *list = json_array();

@@ -80,15 +80,19 @@ void split_observe(const struct experiment *e, struct state *state, const double
 	put_weights(e, state, weights);
 }
 
-/* ".spec.http[2].route[1].weight" is of entry 2. */
+/* ".spec.http[2].route[1].weight" is of entry 2, and so is ".spec.rules[2].backendRefs[1].weight" of an HTTPRoute. */
 int split_entry(const struct experiment *e)
 {
+	static const char *const forms[] = { ".spec.http[%d].", ".spec.tcp[%d].", ".spec.rules[%d]." };
+
 	for (size_t v = 0; v < e->version_count; v++) {
 		const char *path = json_string_value(json_object_get(e->versions[v].weight_obj_ref, "fieldPath"));
 		int entry;
 
-		if (path && (sscanf(path, ".spec.http[%d].", &entry) == 1 || sscanf(path, ".spec.tcp[%d].", &entry) == 1) && entry >= 0)
-			return entry;
+		for (size_t i = 0; path && i < ARRAY_SIZE(forms); i++) {
+			if (sscanf(path, forms[i], &entry) == 1 && entry >= 0)
+				return entry;
+		}
 	}
 	return -1;
 }

@@ -2,8 +2,9 @@
 """Deployment patterns for real: the weights of an experiment are the kernel's split, and users move only as they must."""
 
 import random
+import subprocess
 
-from agent import client, frontend_url, start_newrelic
+from agent import SAMPLE, client, client_words, frontend_url, start_newrelic
 from topology import wait_for
 
 EXPERIMENT = "session-affinity-exp"
@@ -88,3 +89,25 @@ def test_blue_green_gives_the_candidate_everything_and_goes_back_when_it_fails(t
     assert status(folder)["message"] == "ExperimentCompleted: Experiment rolled back"
     assert set(versions(agent).values()) == {"flowers-v1"}
     assert weight(folder, "flowers-v1") == 100
+
+
+def test_the_samples_of_other_patterns_run_as_they_are(topology, folder, make_agent):
+    """canary-progressive and conformance, with the Services of session-affinity and a second for their ten."""
+    (folder.path / "routing-rule.yaml").unlink()
+    for sample in ("canary-progressive", "conformance"):
+        text = (SAMPLE.parent / sample / "experiment.yaml").read_text()
+        folder.write(f"{sample}.yaml" if sample == "conformance" else "experiment.yaml",
+                     text.replace("intervalSeconds: 10", "intervalSeconds: 1").replace("iterationsPerLoop: 10", "iterationsPerLoop: 4"))
+    agent = make_agent().start()
+    users = topology.client1.start(*client_words(frontend_url(4, PATH), "--rate 100"), stdout=subprocess.DEVNULL)
+    for name in ("canary-progressive-exp", "conformance-exp"):
+        wait_for(lambda n=name: (folder.status(n) or {}).get("stage") == "Completed", lambda n=name: f"completed {n} in:\n{agent.log}", 40)
+    users.terminate()
+    canary, conformance = folder.status("canary-progressive-exp"), folder.status("conformance-exp")
+    assert canary["versionRecommendedForPromotion"] == "flowers-v2", agent.log
+    assert [task["ok"] for task in canary["shunt"]["tasks"]] == [True]
+    assert "flowers goes on with flowers-v2" in agent.log
+    assert conformance["analysis"]["winnerAssessment"]["data"] == {"winnerFound": True, "winner": "flowers-v1"}
+    described = agent.command("describe", "canary-progressive-exp").stdout
+    assert "****** Users ******\nRoute: default/routing-rule\nWeights: flowers-v1 0 %, flowers-v2 100 %\n" in described
+    assert "****** Tasks ******\ndone  " in described

@@ -61,7 +61,7 @@ static void siphash_gives_the_reference_vectors(void **state)
 	}
 }
 
-static void a_share_takes_exactly_the_hashes_below_its_end(void **state)
+static void t15_a_share_takes_exactly_the_hashes_below_its_end(void **state)
 {
 	static const struct shunt_split split = {
 		.shares = 3,
@@ -250,7 +250,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(siphash_gives_the_reference_vectors),
-		cmocka_unit_test(a_share_takes_exactly_the_hashes_below_its_end),
+		cmocka_unit_test(t15_a_share_takes_exactly_the_hashes_below_its_end),
 		cmocka_unit_test(a_split_of_all_its_shares_reaches_the_last_one),
 		cmocka_unit_test(an_empty_split_gives_none),
 		cmocka_unit_test(the_slot_does_not_depend_on_the_share),

@@ -5,6 +5,7 @@
  */
 #include "experiment/engine.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <ftw.h>
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -539,6 +541,114 @@ static void tables_that_cannot_be_read_put_the_promotion_off(void **state)
 	assert_string_equal(bench->steered_to, "flowers-v1"); /* one iteration has no winner */
 }
 
+/* ---- readings that fail ---- */
+
+/* The tutorial with an objective of Metric slow, which a provider on this port answers. */
+static char *provided(int port, int iterations)
+{
+	_cleanup_free_ char *text = tutorial(route_yaml, "true", iterations);
+	char *at = strstr(text, "iter8-kfserving/mean-latency");
+
+	memcpy(at, "iter8-kfserving/slow-latency", strlen("iter8-kfserving/slow-latency"));
+	return text_printf("apiVersion: iter8.tools/v2alpha2\nkind: Metric\nmetadata: {name: slow-latency, namespace: iter8-kfserving}\n"
+			   "spec: {provider: test, urlTemplate: 'http://127.0.0.1:%d/', jqExpression: .value}\n---\n%s", port, text);
+}
+
+/* Answers `good` requests with a value and then fails, until it is told otherwise. */
+struct provider_stub {
+	uv_thread_t thread;
+	int fd, port;
+	int good;
+};
+
+static void provide(void *arg)
+{
+	struct provider_stub *stub = arg;
+	char request[4096];
+	int fd;
+
+	while ((fd = accept(stub->fd, NULL, NULL)) >= 0) {
+		bool good = __atomic_fetch_sub(&stub->good, 1, __ATOMIC_RELAXED) > 0;
+
+		if (read(fd, request, sizeof(request)) > 0)
+			dprintf(fd, "HTTP/1.1 %s\r\nContent-Length: 12\r\nConnection: close\r\n\r\n{\"value\": 7}", good ? "200 OK" : "503 Gone");
+		close(fd);
+	}
+}
+
+static void start_provider(struct provider_stub *stub)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(address);
+
+	stub->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(stub->fd, (struct sockaddr *)&address, size), 0);
+	assert_int_equal(listen(stub->fd, 64), 0);
+	assert_int_equal(getsockname(stub->fd, (struct sockaddr *)&address, &size), 0);
+	stub->port = ntohs(address.sin_port);
+	assert_int_equal(uv_thread_create(&stub->thread, provide, stub), 0);
+}
+
+static void stop_provider(struct provider_stub *stub)
+{
+	shutdown(stub->fd, SHUT_RDWR);
+	uv_thread_join(&stub->thread);
+	close(stub->fd);
+}
+
+static const json_t *reading_in(const json_t *status, const char *metric, const char *version)
+{
+	const json_t *data = json_object_get(json_object_get(json_object_get(status, "analysis"), "aggregatedMetrics"), "data");
+
+	return json_object_get(json_object_get(json_object_get(json_object_get(data, metric), "data"), version), "value");
+}
+
+static void a_stale_reading_is_missing_and_not_reused(void **state)
+{
+	struct bench *bench = *state;
+	struct provider_stub stub = { .good = 1000 };
+	_cleanup_json_ json_t *first = NULL, *second = NULL;
+
+	start_provider(&stub);
+	set_world(bench, provided(stub.port, 1000));
+	run_until(bench, NULL, 2);
+	first = status_of(bench, "exp");
+	assert_string_equal(json_string_value(reading_in(first, "iter8-kfserving/slow-latency", "flowers-v1")), "7");
+	__atomic_store_n(&stub.good, 0, __ATOMIC_RELAXED);
+	run_until(bench, NULL, (int)json_integer_value(json_object_get(first, "completedIterations")) + 2);
+	second = status_of(bench, "exp");
+	assert_null(reading_in(second, "iter8-kfserving/slow-latency", "flowers-v1"));
+	stop_provider(&stub);
+}
+
+static void an_analytics_error_is_tried_again_and_the_status_says_what_is_missing_and_since_when(void **state)
+{
+	struct bench *bench = *state;
+	struct provider_stub stub = { .good = 0 };
+	_cleanup_json_ json_t *failing = NULL, *later = NULL, *mended = NULL;
+	const char *key = "iter8-kfserving/slow-latency flowers-v1", *since;
+	const json_t *missing;
+
+	start_provider(&stub);
+	set_world(bench, provided(stub.port, 1000));
+	run_until(bench, NULL, 1);
+	failing = status_of(bench, "exp");
+	missing = json_object_get(json_object_get(json_object_get(failing, "shunt"), "missing"), key);
+	assert_memory_equal(text_at(missing, "problem"), "HTTP 503", 8);
+	since = text_at(missing, "since");
+	run_until(bench, NULL, 3);
+	later = status_of(bench, "exp");
+	assert_false(condition_is_true(later, "Failed"));
+	missing = json_object_get(json_object_get(json_object_get(later, "shunt"), "missing"), key);
+	assert_string_equal(text_at(missing, "since"), since);
+	__atomic_store_n(&stub.good, 1 << 20, __ATOMIC_RELAXED);
+	run_until(bench, NULL, (int)json_integer_value(json_object_get(later, "completedIterations")) + 2);
+	mended = status_of(bench, "exp");
+	assert_null(json_object_get(json_object_get(json_object_get(mended, "shunt"), "missing"), key));
+	assert_string_equal(json_string_value(reading_in(mended, "iter8-kfserving/slow-latency", "flowers-v1")), "7");
+	stop_provider(&stub);
+}
+
 /* ---- weights ---- */
 
 /* The tutorial with another deployment pattern. */
@@ -735,6 +845,8 @@ int main(void)
 		T(a_failing_finish_task_fails_the_experiment_but_the_winner_stays),
 		T(steering_that_fails_is_tried_again_before_any_task),
 		T(tables_that_cannot_be_read_put_the_promotion_off),
+		T(a_stale_reading_is_missing_and_not_reused),
+		T(an_analytics_error_is_tried_again_and_the_status_says_what_is_missing_and_since_when),
 		T(a_progressive_experiment_moves_the_split_step_by_step),
 		T(a_progressive_experiment_begins_with_the_weights_of_the_route),
 		T(a_blue_green_experiment_gives_the_candidate_everything_from_its_first_iteration_on),

@@ -150,7 +150,8 @@ static void the_entry_is_that_of_the_field_path(void **state)
 		{ ".spec.http[0].route[1].weight", 0 },
 		{ ".spec.http[12].route[0].weight", 12 },
 		{ ".spec.tcp[3].route[0].weight", 3 },
-		{ ".spec.rules[0].backendRefs[1].weight", -1 },
+		{ ".spec.rules[1].backendRefs[1].weight", 1 },
+		{ ".spec.template", -1 },
 		{ NULL, -1 },
 	};
 	struct version_detail with_path[2] = { { .name = (char *)"v1" }, { .name = (char *)"v2" } };

@@ -902,6 +902,17 @@ static void t14_an_experiment_salts_all_splits_of_its_route(void **state)
 	assert_memory_not_equal(first->splits[0].salt, second->splits[0].salt, 16);
 }
 
+static void t16_who_has_which_version_is_the_same_after_a_restart_and_on_every_node(void **state)
+{
+	_cleanup_world_ struct world *world = world_of(tutorial), *again = world_of(tutorial);
+	struct steering steering = running(-1);
+	_cleanup_tables_ struct tables *first = plan_of(world, &steering, 1), *second = plan_of(again, &steering, 1);
+
+	(void)state;
+	assert_int_equal(first->split_count, second->split_count);
+	assert_memory_equal(first->splits, second->splits, first->split_count * sizeof(*first->splits));
+}
+
 static void versions_that_the_route_has_no_more_leave_its_weights_as_they_are(void **state)
 {
 	_cleanup_world_ struct world *world = world_of(tutorial);
@@ -1088,6 +1099,7 @@ int main(void)
 		cmocka_unit_test(an_experiment_weighs_the_default_entry_and_leaves_rules_as_they_are),
 		cmocka_unit_test(an_experiment_weighs_the_entry_that_its_field_path_names),
 		cmocka_unit_test(t14_an_experiment_salts_all_splits_of_its_route),
+		cmocka_unit_test(t16_who_has_which_version_is_the_same_after_a_restart_and_on_every_node),
 		cmocka_unit_test(versions_that_the_route_has_no_more_leave_its_weights_as_they_are),
 		cmocka_unit_test(the_weights_of_an_entry_are_told_by_name),
 		cmocka_unit_test(a_promotion_changes_only_what_leads_to_its_experiments_versions),
