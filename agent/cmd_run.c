@@ -14,11 +14,13 @@
 #include "util/log.h"
 
 #define USERS_MAX (1u << 26) /* 9 GB */
+#define FLOWS_MAX (1u << 24) /* 10 GB */
+#define MS_MAX 60000
 
 struct run_options {
 	struct cmd_common common;
 	const char *interfaces, *uplinks, *return_at, *node_name, *attach, *task_user;
-	unsigned int users;
+	unsigned int users, flows, pod_deadline, quiet;
 	bool host, once;
 };
 
@@ -36,6 +38,12 @@ static const struct cmd_option cmd_options[] = {
 	{ "attach", 0, CMD_STRING, "HOW", "tcx, clsact, or auto: tcx where the kernel has it", offsetof(struct run_options, attach) },
 	{ "task-user", 0, CMD_STRING, "USER", "whom tasks of experiments run as; nobody when absent", offsetof(struct run_options, task_user) },
 	{ "users", 0, CMD_NUMBER, "N", "how many users of experiments are told apart, 1048576 when absent; 128 bytes each", offsetof(struct run_options, users) },
+	{ "flows", 0, CMD_NUMBER, "N", "how many connections are steered at one time, 262144 when absent; about 600 bytes each",
+	  offsetof(struct run_options, flows) },
+	{ "pod-deadline", 0, CMD_NUMBER, "MS", "a pod that does not take a connection for so long is given up for the next, 200 when absent",
+	  offsetof(struct run_options, pod_deadline) },
+	{ "quiet-client", 0, CMD_NUMBER, "MS", "a client that says nothing for so long is connected to a pod, which may speak first, 300 when absent",
+	  offsetof(struct run_options, quiet) },
 	{ "once", 0, CMD_FLAG, NULL, "steer by what the folder says now, and leave", offsetof(struct run_options, once) },
 };
 
@@ -48,6 +56,13 @@ static const char *host_name(char name[HOST_NAME_MAX + 1])
 	for (char *c = name; *c; c++)
 		*c = tolower((unsigned char)*c);
 	return name;
+}
+
+static bool within(const char *option, unsigned int value, unsigned int most)
+{
+	if (value > most)
+		log_err(0, "shunt run: %s takes up to %u; found %u", option, most, value);
+	return value <= most;
 }
 
 static int run(const void *options, int argc, char **argv)
@@ -64,7 +79,7 @@ static int run(const void *options, int argc, char **argv)
 		.pin_dir = o->common.pin_dir,
 		.run_dir = o->common.run_dir,
 		.task_user = o->task_user,
-		.users = o->users,
+		.wishes = { .users = o->users, .flows = o->flows, .pod_deadline_ms = o->pod_deadline, .quiet_ms = o->quiet },
 		.once = o->once,
 	};
 	int r;
@@ -74,10 +89,9 @@ static int run(const void *options, int argc, char **argv)
 		log_err(0, "shunt run: --attach takes auto, tcx or clsact; found \"%s\"", o->attach);
 		return CMD_USAGE;
 	}
-	if (o->users > USERS_MAX) {
-		log_err(0, "shunt run: --users takes up to %u; found %u", USERS_MAX, o->users);
+	if (!within("--users", o->users, USERS_MAX) || !within("--flows", o->flows, FLOWS_MAX) || !within("--pod-deadline", o->pod_deadline, MS_MAX) ||
+	    !within("--quiet-client", o->quiet, MS_MAX))
 		return CMD_USAGE;
-	}
 	if (!loop.return_at_pods && strcmp(o->return_at, "clients")) {
 		log_err(0, "shunt run: --return-at takes clients or pods; found \"%s\"", o->return_at);
 		return CMD_USAGE;

@@ -40,7 +40,8 @@ struct loop {
 	uv_loop_t uv;
 	uv_signal_t signal[ARRAY_SIZE(signals)];
 	uv_poll_t netlink_poll;
-	uv_timer_t sweep;
+	uv_timer_t sweep, tick;
+	bool tick_failed; /* said once */
 	uv_timer_t tell; /* state.json is behind, and written when it ends */
 
 	struct source_file *source;
@@ -561,7 +562,7 @@ static int prepare(struct loop *loop)
 
 	r = read_folder(loop);
 	if (!r)
-		r = datapath_open(loop->options->pin_dir, loop->options->users, &loop->datapath);
+		r = datapath_open(loop->options->pin_dir, &loop->options->wishes, &loop->datapath);
 	if (r)
 		return r;
 	datapath_set_attach_mode(loop->datapath, loop->options->attach);
@@ -590,6 +591,14 @@ static void on_sweep(uv_timer_t *timer)
 	datapath_sweep(loop->datapath);
 }
 
+static void on_tick(uv_timer_t *timer)
+{
+	struct loop *loop = timer->data;
+
+	if (!loop->tick_failed && datapath_tick(loop->datapath))
+		loop->tick_failed = true;
+}
+
 static int begin(struct loop *loop)
 {
 	int r = 0;
@@ -612,6 +621,9 @@ static int begin(struct loop *loop)
 	uv_timer_init(&loop->uv, &loop->sweep);
 	loop->sweep.data = loop;
 	uv_timer_start(&loop->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+	uv_timer_init(&loop->uv, &loop->tick);
+	loop->tick.data = loop;
+	uv_timer_start(&loop->tick, on_tick, SHUNT_TICK_MS, SHUNT_TICK_MS);
 	r = source_file_watch(loop->source, &loop->uv, SOURCE_FILE_POLL_MS, on_world, loop);
 	return r ? log_err(r, "cannot watch %s", loop->options->dir) : 0;
 }
@@ -631,6 +643,7 @@ static void release(struct loop *loop)
 	close_handle(&loop->netlink_poll);
 	close_handle(&loop->tell);
 	close_handle(&loop->sweep);
+	close_handle(&loop->tick);
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
 	if (uv_loop_close(&loop->uv))
 		log_debug("the event loop had handles left");

@@ -22,7 +22,7 @@ struct loop_options {
 	bool host;              /* the node's own connections are steered */
 	const char *pin_dir, *run_dir;
 	const char *task_user;  /* NULL: nobody */
-	uint32_t users;         /* size of the table of users; 0: SHUNT_USERS */
+	struct datapath_wishes wishes;
 	enum attach_mode attach;
 	bool once;              /* steer by what is there now, and leave */
 };

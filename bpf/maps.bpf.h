@@ -36,6 +36,7 @@ SHUNT_MAP(shunt_series, BPF_MAP_TYPE_ARRAY, SHUNT_SERIES, __u32, struct shunt_se
 SHUNT_MAP(shunt_flow, BPF_MAP_TYPE_HASH, SHUNT_FLOWS, struct shunt_flow_key, struct shunt_flow, 0);
 SHUNT_MAP(shunt_leg, BPF_MAP_TYPE_HASH, 2 * SHUNT_FLOWS, struct shunt_leg_key, struct shunt_leg_owner, 0);
 SHUNT_MAP(shunt_direct, BPF_MAP_TYPE_LRU_HASH, SHUNT_DIRECTS, struct shunt_leg_key, struct shunt_leg_owner, 0);
+SHUNT_MAP(shunt_wait, BPF_MAP_TYPE_LRU_HASH, SHUNT_WAITS, struct shunt_flow_key, __u64, 0);
 SHUNT_MAP(shunt_closed, BPF_MAP_TYPE_LRU_HASH, SHUNT_CLOSED, struct shunt_flow_key, __u32, 0);
 SHUNT_MAP(shunt_promise, BPF_MAP_TYPE_LRU_HASH, SHUNT_PROMISES, struct shunt_frontend_key, struct shunt_promise, 0);
 SHUNT_MAP(shunt_hold, BPF_MAP_TYPE_ARRAY, SHUNT_HOLDS, __u32, struct shunt_hold, 0);

@@ -21,6 +21,7 @@
 #include "lib/icmp.bpf.h"
 #include "lib/lock.bpf.h"
 #include "lib/pod.bpf.h"
+#include "lib/tick.bpf.h"
 #include "lib/translate.bpf.h"
 
 #define END_WINDOW (1u << 24) /* more than any window of a pod */
@@ -255,10 +256,12 @@ static __always_inline int pod_packet(struct __sk_buff *skb, struct work *w, con
 		verdict = DROP;
 		if (leg->lport == w->p.dport && leg->state != SHUNT_LEG_NONE) {
 			flow->seen = bpf_ktime_get_coarse_ns();
-			if (likely(flow->state == SHUNT_FLOW_BOUND && w->leg == flow->current && (!(w->p.flags & TCP_SYN) || flow->kind == SHUNT_KIND_CONNECTION)))
-				verdict = pod_bound(skb, w, flow, leg);
-			else
+			verdict = GO_ON;
+			if (unlikely(flow->state != SHUNT_FLOW_BOUND || w->leg != flow->current ||
+				     (w->p.flags & TCP_SYN && flow->kind == SHUNT_KIND_REQUEST)))
 				verdict = pod_slow(skb, w, flow);
+			if (likely(verdict == GO_ON))
+				verdict = pod_bound(skb, w, flow, leg);
 		}
 	}
 	lock_release(lock);
@@ -406,6 +409,46 @@ int shunt_sweep(struct __sk_buff *skb)
 	if (!sweep.w)
 		return DROP;
 	bpf_for_each_map_elem(&shunt_flow, sweep_flow, &sweep, 0);
+	return PASS;
+}
+
+/* ---- tick ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static long tick_step(void *map, const struct shunt_flow_key *key, const __u64 *since, struct tick *tick)
+{
+	struct work *w = tick->w;
+	struct shunt_lock *lock;
+	bool done;
+
+	if (addr_family(&key->client) != tick->family)
+		return 0;
+	w->key = *key;
+	lock = lock_take(&w->key);
+	if (!lock)
+		return 0;
+	done = tick_flow(tick, *since);
+	lock_release(lock);
+	if (done)
+		bpf_map_delete_elem(&shunt_wait, &w->key);
+	return 0;
+}
+
+/*
+ * For BPF_PROG_TEST_RUN, which the agent does every SHUNT_TICK_MS, with a frame of IPv4 and one of IPv6: what must happen after a time although no
+ * packet comes (tick.bpf.h).
+ */
+SEC("tc")
+int shunt_tick(struct __sk_buff *skb)
+{
+	struct tick tick = { .w = work_area(), .skb = skb, .now = bpf_ktime_get_ns() };
+	const struct shunt_meta *meta = meta_live();
+
+	if (!tick.w || !meta)
+		return DROP;
+	tick.family = skb->protocol == bpf_htons(ETH_P_IPV6) ? SHUNT_V6 : SHUNT_V4;
+	tick.pod_deadline = pod_deadline_ns(meta);
+	tick.quiet = (meta->quiet_ms ?: SHUNT_QUIET_MS) * 1000000ull;
+	bpf_for_each_map_elem(&shunt_wait, tick_step, &tick, 0);
 	return PASS;
 }
 

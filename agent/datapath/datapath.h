@@ -23,14 +23,21 @@
 
 struct datapath; /* loaded or opened; owns its file descriptors */
 
+/* What may be chosen; 0 is the default. Maps that are pinned already keep their sizes, and a warning says so. */
+struct datapath_wishes {
+	uint32_t users;           /* entries of shunt_user (SHUNT_USERS) */
+	uint32_t flows;           /* entries of shunt_flow (SHUNT_FLOWS); shunt_leg has twice as many */
+	uint32_t pod_deadline_ms; /* SHUNT_POD_DEADLINE_MS */
+	uint32_t quiet_ms;        /* SHUNT_QUIET_MS */
+};
+
 /*
  * Loads the programs and pins maps and programs under pin_dir (bpffs is mounted at its parent when it is not there yet). Maps that are pinned already
  * are taken over with all they hold: flows, counters, tables; links that are pinned are updated to the new programs in place. Pins of another
  * SHUNT_SCHEMA are refused (-EPROTO), never reinterpreted. Errors name the missing capability (CAP_BPF, CAP_NET_ADMIN) or kernel feature.
  * The pin directory is locked until datapath_close(): -EBUSY when another agent has it. One pin directory serves one network namespace.
- * users: size of shunt_user; 0: SHUNT_USERS. A table that is pinned already keeps its own, and a warning says so.
  */
-int datapath_open(const char *pin_dir, uint32_t users, struct datapath **ret_datapath);
+int datapath_open(const char *pin_dir, const struct datapath_wishes *wishes, struct datapath **ret_datapath);
 
 /* Opens the pins of a running (or left) datapath for reading; loads nothing. -ENOENT: nothing is pinned there. */
 int datapath_open_pinned(const char *pin_dir, struct datapath **ret_datapath);
@@ -111,6 +118,9 @@ struct explain_request {
 
 /* Runs the kernel's own decision code on the live tables (BPF_PROG_TEST_RUN). Counts nothing, sends nothing. */
 int datapath_explain(struct datapath *datapath, const struct explain_request *request, struct shunt_answer *ret_answer);
+
+/* Lets the programs do what is due by time: every SHUNT_TICK_MS. */
+int datapath_tick(struct datapath *datapath);
 
 /* Ends flows of which nothing was heard for too long (SHUNT_IDLE_* in abi.h). Walks the flow table once, some 10 ms when it is full. */
 int datapath_sweep(struct datapath *datapath);

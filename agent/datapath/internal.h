@@ -27,6 +27,7 @@
 	X(FLOW, "shunt_flow", struct shunt_flow_key, struct shunt_flow)           \
 	X(LEG, "shunt_leg", struct shunt_leg_key, struct shunt_leg_owner)         \
 	X(DIRECT, "shunt_direct", struct shunt_leg_key, struct shunt_leg_owner)   \
+	X(WAIT, "shunt_wait", struct shunt_flow_key, __u64)                       \
 	X(CLOSED, "shunt_closed", struct shunt_flow_key, __u32)                   \
 	X(PROMISE, "shunt_promise", struct shunt_frontend_key, struct shunt_promise) \
 	X(HOLD, "shunt_hold", __u32, struct shunt_hold)                           \
@@ -56,6 +57,7 @@ enum datapath_prog {
 	DATAPATH_PROG_FROM_POD,
 	DATAPATH_PROG_EXPLAIN,
 	DATAPATH_PROG_SWEEP,
+	DATAPATH_PROG_TICK,
 	DATAPATH_PROG_MAX
 };
 

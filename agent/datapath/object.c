@@ -121,23 +121,33 @@ static int check_layout(const char *path, const struct bpf_map *map)
 		       bpf_map__value_size(map), bpf_map__max_entries(map));
 }
 
-/* The size of the table of users is the only one that is chosen: by whoever makes the pin. users: 0 has no wish. */
-static int size_users(const char *pin_dir, struct bpf_map *map, uint32_t users)
+/* Some sizes are chosen: by whoever makes the pin. wish: 0 is the size that the object has; factor: entries for one. */
+static int size_map(const char *pin_dir, struct bpf_map *map, uint32_t wish, uint32_t factor, const char *option)
 {
-	_cleanup_free_ char *path = pins_path(pin_dir, "", datapath_map_info[DATAPATH_MAP_USER].name);
+	_cleanup_free_ char *path = pins_path(pin_dir, "", bpf_map__name(map));
 	_cleanup_close_ int fd = path ? bpf_obj_get(path) : -1;
 	struct bpf_map_info info = {};
-	uint32_t size = sizeof(info), wish = users ? users : SHUNT_USERS;
+	uint32_t size = sizeof(info);
 
 	if (!path)
 		return -ENOMEM;
 	if (fd < 0) /* not made yet; any other trouble is check_layout()'s to tell */
-		return bpf_map__set_max_entries(map, wish);
+		return wish ? bpf_map__set_max_entries(map, wish * factor) : 0;
 	if (bpf_obj_get_info_by_fd(fd, &info, &size))
 		return log_err(-errno, "cannot read what %s is", path);
-	if (users && users != info.max_entries)
-		log_warn("the table of users was made for %u and stays so; --users %u is for after a `shunt unload`", info.max_entries, users);
+	if (wish && wish * factor != info.max_entries && factor == 1)
+		log_warn("%s was made for %u and stays so; %s %u is for after a `shunt unload`", path, info.max_entries, option, wish);
 	return bpf_map__set_max_entries(map, info.max_entries);
+}
+
+static int size_maps(const char *pin_dir, struct shunt_bpf *skeleton, const struct datapath_wishes *wishes)
+{
+	int r;
+
+	r = size_map(pin_dir, skeleton->maps.shunt_user, wishes->users, 1, "--users");
+	if (!r)
+		r = size_map(pin_dir, skeleton->maps.shunt_flow, wishes->flows, 1, "--flows");
+	return r ? r : size_map(pin_dir, skeleton->maps.shunt_leg, wishes->flows, 2, "--flows");
 }
 
 static int check_pinned_meta(const char *pin_dir)
@@ -220,7 +230,7 @@ static bool taken_over(const char *pin_dir)
 	return path && access(path, F_OK) == 0;
 }
 
-static int load(struct datapath *datapath, uint32_t users)
+static int load(struct datapath *datapath, const struct datapath_wishes *wishes)
 {
 	_cleanup_free_ char *log = malloc(VERIFIER_LOG_SIZE);
 	_cleanup_(destroy_skeleton) struct shunt_bpf *skeleton = NULL;
@@ -233,7 +243,7 @@ static int load(struct datapath *datapath, uint32_t users)
 	skeleton = shunt_bpf__open_opts(&opts);
 	if (!skeleton)
 		return log_err(-errno, "cannot read the BPF object: a defect of this build");
-	r = size_users(datapath->pin_dir, skeleton->maps.shunt_user, users);
+	r = size_maps(datapath->pin_dir, skeleton, wishes);
 	if (!r)
 		r = set_pin_paths(skeleton->obj, datapath->pin_dir);
 	if (r)
@@ -246,16 +256,17 @@ static int load(struct datapath *datapath, uint32_t users)
 	return take_descriptors(datapath, skeleton->obj);
 }
 
-static int write_meta(struct datapath *datapath)
+static int write_meta(struct datapath *datapath, const struct datapath_wishes *wishes)
 {
 	struct shunt_meta meta;
 	uint32_t zero = 0;
 
 	if (bpf_map_lookup_elem(datapath->map[DATAPATH_MAP_META], &zero, &meta))
 		return log_err(-errno, "cannot read %s/shunt_meta", datapath->pin_dir);
-	if (meta.magic)
-		return 0;
-	meta = (struct shunt_meta){ .magic = SHUNT_MAGIC, .schema = SHUNT_SCHEMA };
+	if (!meta.magic)
+		meta = (struct shunt_meta){ .magic = SHUNT_MAGIC, .schema = SHUNT_SCHEMA };
+	meta.pod_deadline_ms = wishes->pod_deadline_ms;
+	meta.quiet_ms = wishes->quiet_ms;
 	if (bpf_map_update_elem(datapath->map[DATAPATH_MAP_META], &zero, &meta, BPF_ANY))
 		return log_err(-errno, "cannot write %s/shunt_meta", datapath->pin_dir);
 	return 0;
@@ -310,7 +321,7 @@ void datapath_close(struct datapath **datapath)
 	*datapath = NULL;
 }
 
-int datapath_open(const char *pin_dir, uint32_t users, struct datapath **ret_datapath)
+int datapath_open(const char *pin_dir, const struct datapath_wishes *wishes, struct datapath **ret_datapath)
 {
 	_cleanup_(datapath_close) struct datapath *datapath = new_datapath(pin_dir);
 	int r;
@@ -324,9 +335,9 @@ int datapath_open(const char *pin_dir, uint32_t users, struct datapath **ret_dat
 	if (!r)
 		r = pins_lock(pin_dir, &datapath->lock);
 	if (!r)
-		r = load(datapath, users);
+		r = load(datapath, wishes);
 	if (!r)
-		r = write_meta(datapath);
+		r = write_meta(datapath, wishes);
 	if (!r)
 		r = pin_programs(datapath);
 	if (!r)

@@ -41,6 +41,7 @@ const char *const datapath_prog_name[DATAPATH_PROG_MAX] = {
 	[DATAPATH_PROG_FROM_POD] = SHUNT_PROG_FROM_POD,
 	[DATAPATH_PROG_EXPLAIN] = SHUNT_PROG_EXPLAIN,
 	[DATAPATH_PROG_SWEEP] = SHUNT_PROG_SWEEP,
+	[DATAPATH_PROG_TICK] = SHUNT_PROG_TICK,
 };
 
 int pins_check_meta(const char *pin_dir, int meta_fd)

@@ -40,15 +40,26 @@ static __always_inline void choice_report(const struct work *w)
 		choice_count(w);
 }
 
+static __always_inline const struct shunt_meta *meta_live(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&shunt_meta, &zero);
+}
+
+/* How long a pod may leave a SYN unanswered. */
+static __always_inline __u64 pod_deadline_ns(const struct shunt_meta *meta)
+{
+	return (meta && meta->pod_deadline_ms ? meta->pod_deadline_ms : SHUNT_POD_DEADLINE_MS) * 1000000ull;
+}
+
 /* The live frontend that a packet of this flow key is for, into w->frontend and w->side. */
 static __always_inline bool frontend_find(struct work *w)
 {
 	struct shunt_frontend_key key = { .addr = w->key.frontend, .port = w->key.fport };
 	struct shunt_frontend *frontend;
-	struct shunt_meta *meta;
-	__u32 zero = 0;
+	const struct shunt_meta *meta = meta_live();
 
-	meta = bpf_map_lookup_elem(&shunt_meta, &zero);
 	if (!meta)
 		return false;
 	key.side = meta->side & 1;

@@ -132,6 +132,23 @@ static __always_inline void request_chunks_held(struct shunt_flow *flow, const s
 	request_walked(flow, &chunks, good);
 }
 
+/*
+ * The client speaks, after all, on a flow whose leg was opened before (tick.bpf.h), and its version is chosen. A leg of another version is reset: it has
+ * not had a byte. true: the leg is of this version and still opens; it takes the request along.
+ */
+static __always_inline bool early_takes(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	struct shunt_leg *leg = LEG(flow, flow->current);
+
+	flow->flags &= ~SHUNT_F_EARLY;
+	if (leg->series != w->choice.series)
+		legs_reset(skb, w, flow, SHUNT_LEGS);
+	if (leg->state != SHUNT_LEG_OPEN && leg->state != SHUNT_LEG_OPENING)
+		return false;
+	reason_count(SHUNT_R_BIND);
+	return leg->state == SHUNT_LEG_OPENING;
+}
+
 /* The chosen version becomes the flow's: its open leg, or a new one. The request that begins at `start` lies in the hold. */
 __noinline int bind_held(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start)
 {
@@ -140,6 +157,11 @@ __noinline int bind_held(struct __sk_buff *skb, struct work *w, struct shunt_flo
 
 	if (!w || !flow)
 		return DROP;
+	if (flow->flags & SHUNT_F_EARLY && early_takes(skb, w, flow)) {
+		request_begin(w, flow);
+		flow->state = SHUNT_FLOW_OPENING;
+		return DROP; /* it goes with the leg's SYN-ACK */
+	}
 	index = leg_find(flow, w->choice.series);
 	request_begin(w, flow);
 	if (index >= SHUNT_LEGS) {
@@ -176,7 +198,7 @@ static __always_inline int bind_blind(struct __sk_buff *skb, struct work *w, str
 {
 	flow_pin(flow, reason);
 	flow->answer = SHUNT_ANSWER_CLOSE;
-	if (LEG(flow, flow->current)->state == SHUNT_LEG_OPEN) { /* in mid-connection: it stays where it is */
+	if (LEG(flow, flow->current)->state == SHUNT_LEG_OPEN && !(flow->flags & SHUNT_F_EARLY)) { /* in mid-connection: it stays where it is */
 		flow->state = SHUNT_FLOW_BOUND;
 		return emit(skb, w, flow);
 	}
@@ -406,24 +428,34 @@ __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_f
 	return hold_crossing(skb, w, flow);
 }
 
+/* Chooses again for the request that the opening leg waits with; by the client's address when there is none yet. */
+static __always_inline int choose_again(struct work *w, const struct shunt_flow *flow, const struct shunt_leg *leg)
+{
+	struct shunt_hold *hold = hold_of(w, flow);
+	__u32 at = leg->acked - flow->hold_seq, len = flow->hold_len - at;
+
+	if (flow->flags & SHUNT_F_EARLY)
+		return choose_by_client(w);
+	if (!hold || at > SHUNT_HOLD_SIZE || len > SHUNT_HOLD_SIZE - at)
+		return 0;
+	if (request_scan(w, (struct http_buf *)hold->data, at, len) == HTTP_COMPLETE)
+		return choose_by_request(w, (struct http_buf *)hold->data, at, len);
+	return choose_by_client(w);
+}
+
 /*
  * The pod of the opening leg does not take the connection, and the request is still held: the next pod of the version, or (`stay` == 0) of its fallback.
  * GO_ON: there is no other.
  */
 __noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 stay)
 {
-	struct shunt_hold *hold;
 	struct shunt_leg *leg;
-	__u32 at, len;
-	int chosen;
+	int verdict;
 
 	if (!w || !flow)
 		return DROP;
 	leg = LEG(flow, flow->current);
-	hold = hold_of(w, flow);
-	at = leg->acked - flow->hold_seq;
-	len = flow->hold_len - at;
-	if (!hold || at > SHUNT_HOLD_SIZE || len > SHUNT_HOLD_SIZE - at || !frontend_find(w))
+	if (!frontend_find(w))
 		return GO_ON;
 	if (flow->attempt > SHUNT_POD_ATTEMPTS || (stay && flow->attempt == SHUNT_POD_ATTEMPTS))
 		return GO_ON;
@@ -431,21 +463,20 @@ __noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt
 	w->same_version = stay;
 	w->avoid = leg->pod;
 	w->avoid_port = leg->pport;
-	if (request_scan(w, (struct http_buf *)hold->data, at, len) == HTTP_COMPLETE)
-		chosen = choose_by_request(w, (struct http_buf *)hold->data, at, len);
-	else
-		chosen = choose_by_client(w);
-	if (!chosen)
+	if (!choose_again(w, flow, leg))
 		return GO_ON;
 	choice_report(w);
 	reason_count(SHUNT_R_POD_NEXT);
-	if (w->choice.series != leg->series) { /* an error of the version that could not serve */
+	if (w->choice.series != leg->series && !(flow->flags & SHUNT_F_EARLY)) { /* an error of the version that could not serve */
 		answer_aborted(flow);
 		request_begin(w, flow);
 	}
 	flow->attempt++;
 	leg->state = SHUNT_LEG_DEAD;
-	return leg_open(skb, w, flow, leg->acked);
+	verdict = leg_open(skb, w, flow, leg->acked);
+	if (flow->flags & SHUNT_F_EARLY)
+		flow->state = SHUNT_FLOW_HEAD;
+	return verdict;
 }
 
 /*
@@ -456,7 +487,7 @@ static __always_inline int leg_again(struct __sk_buff *skb, struct work *w, stru
 {
 	int verdict;
 
-	if (bpf_ktime_get_ns() - flow->opened >= SHUNT_POD_DEADLINE_MS * 1000000ull) {
+	if (bpf_ktime_get_ns() - flow->opened >= pod_deadline_ns(meta_live())) {
 		reason_count(SHUNT_R_LEG_SILENT);
 		verdict = leg_elsewhere(skb, w, flow, 1);
 		if (verdict != GO_ON)
@@ -553,6 +584,7 @@ __noinline int flow_begin(struct __sk_buff *skb, struct work *w)
 	}
 	w->fresh.seen = bpf_ktime_get_coarse_ns();
 	flow_from(skb, w, &w->fresh);
+	flow_waits(w);
 	if (bpf_map_update_elem(&shunt_flow, &w->key, &w->fresh, BPF_ANY)) {
 		reason_count(SHUNT_R_FLOW_FULL);
 		return DROP;

@@ -230,6 +230,14 @@ static __always_inline void forge_tstamp_to_pod(struct work *w, const struct shu
 		forge_tstamp(w, flow->ts_client, leg->tslast);
 }
 
+/* The flow waits from now on, for a pod or for its client: shunt_tick looks after it. */
+static __always_inline void flow_waits(const struct work *w)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	bpf_map_update_elem(&shunt_wait, &w->key, &now, BPF_ANY);
+}
+
 /* Makes the leg's SYN of the packet at hand: the client's options, the client's address. */
 __noinline int leg_syn(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 index)
 {
@@ -267,6 +275,16 @@ static __always_inline __u32 leg_find(const struct shunt_flow *flow, __u16 serie
 	return found;
 }
 
+/* Begins a bare packet to a leg's pod at its present place. */
+static __always_inline void leg_word(struct work *w, const struct shunt_flow *flow, const struct shunt_leg *leg, __u8 flags)
+{
+	forge_to_pod(w, leg, flags);
+	w->forge.seq = leg->cnext;
+	w->forge.ack = leg->pnext;
+	w->forge.window = window_for_pod(flow, leg, flow->window);
+	forge_tstamp_to_pod(w, flow, leg);
+}
+
 /* A bare packet to a leg's pod at its present place; the skb is lost, a copy is sent. */
 __noinline int leg_tell(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 index, __u32 flags)
 {
@@ -275,11 +293,7 @@ __noinline int leg_tell(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	if (!w || !flow)
 		return -1;
 	leg = LEG(flow, index);
-	forge_to_pod(w, leg, flags);
-	w->forge.seq = leg->cnext;
-	w->forge.ack = leg->pnext;
-	w->forge.window = window_for_pod(flow, leg, flow->window);
-	forge_tstamp_to_pod(w, flow, leg);
+	leg_word(w, flow, leg, flags);
 	if (forge_bare(skb, w))
 		return -1;
 	send_copy_to_pod(skb, w);
@@ -342,6 +356,7 @@ __noinline int leg_open(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	flow->state = SHUNT_FLOW_OPENING;
 	flow->tries = 0;
 	flow->opened = bpf_ktime_get_ns();
+	flow_waits(w);
 	reason_count(SHUNT_R_LEG_OPEN);
 	leg_mask(w, leg);
 	if (leg_claim_port(skb, w, flow, index, 0) || leg_syn(skb, w, flow, index))

@@ -37,6 +37,14 @@ static __always_inline bool addr_none(const struct shunt_addr *addr)
 	return !(x[0] | x[1]);
 }
 
+/* Of an address as keys have it. */
+static __always_inline __u32 addr_family(const struct shunt_addr *addr)
+{
+	const __u32 *word = (const __u32 *)addr->ip;
+
+	return word[0] || word[1] || word[2] != bpf_htonl(0xffff) ? SHUNT_V6 : SHUNT_V4;
+}
+
 /* Makes sure that `len` bytes can be read directly. */
 static __always_inline bool packet_linear(struct __sk_buff *skb, __u32 len)
 {

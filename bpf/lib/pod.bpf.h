@@ -35,7 +35,7 @@ __noinline int leg_agreed(struct work *w, struct shunt_flow *flow)
 	return 0;
 }
 
-/* The pod's SYN-ACK: the leg's deltas are known now, and the held request goes out. */
+/* The pod's SYN-ACK: the leg's deltas are known now, and the held request goes out. For an early leg there is none, and a bare ACK goes. */
 static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
 	if (w->p.ack != leg->acked || options_parse(skb, w))
@@ -50,6 +50,10 @@ static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, str
 	leg->cdelta = 0;
 	leg->state = SHUNT_LEG_OPEN;
 	flow->attempt = 0;
+	if (flow->flags & SHUNT_F_EARLY) {
+		leg_word(w, flow, leg, TCP_ACK);
+		return forge_bare(skb, w) ? DROP : send_to_pod(skb, w, false);
+	}
 	flow->state = SHUNT_FLOW_BOUND;
 	return emit(skb, w, flow);
 }
@@ -74,9 +78,10 @@ __noinline int leg_gone(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	verdict = leg_elsewhere(skb, w, flow, 0);
 	if (verdict != GO_ON)
 		return verdict;
+	reason_count(SHUNT_R_POD_NONE);
 	forge_to_client(w, TCP_RST | TCP_ACK);
 	w->forge.seq = flow->snext;
-	w->forge.ack = flow->hold_seq;
+	w->forge.ack = flow->hold ? flow->hold_seq : flow->request_end;
 	err = forge_bare(skb, w);
 	flow_end(w, flow);
 	return err ? DROP : send_to_client(skb, w);
@@ -103,11 +108,7 @@ static __always_inline int leg_idle(struct __sk_buff *skb, struct work *w, struc
 	/* A bare ACK wants no answer, but a keep-alive probe, which repeats the byte before, does. */
 	if (!w->p.len && !fin && !seq_before(w->p.seq, leg->pnext))
 		return DROP;
-	forge_to_pod(w, leg, fin ? TCP_RST | TCP_ACK : TCP_ACK);
-	w->forge.seq = leg->cnext;
-	w->forge.ack = leg->pnext;
-	w->forge.window = window_for_pod(flow, leg, flow->window);
-	forge_tstamp_to_pod(w, flow, leg);
+	leg_word(w, flow, leg, fin ? TCP_RST | TCP_ACK : TCP_ACK);
 	if (fin)
 		leg->state = SHUNT_LEG_DEAD;
 	if (forge_bare(skb, w))
@@ -115,7 +116,31 @@ static __always_inline int leg_idle(struct __sk_buff *skb, struct work *w, struc
 	return send_to_pod(skb, w, false);
 }
 
-/* A packet of leg w->leg that is not on the established path. */
+/*
+ * A packet of a leg that was opened before its client spoke. The server speaks first, or closes: the flow is bound by its client's address, and the
+ * packet goes on (GO_ON). Once the client has begun to speak the pod must not (a timeout's answer): then the leg is given up.
+ */
+static __always_inline int pod_early(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
+{
+	if (leg->state != SHUNT_LEG_OPEN || (!w->p.len && !(w->p.flags & TCP_FIN)) || w->p.flags & (TCP_SYN | TCP_RST))
+		return leg->state == SHUNT_LEG_OPEN ? leg_idle(skb, w, flow, leg) : DROP;
+	if (flow->hold) {
+		leg->state = SHUNT_LEG_DEAD;
+		leg_word(w, flow, leg, TCP_RST | TCP_ACK);
+		return forge_bare(skb, w) ? DROP : send_to_pod(skb, w, false);
+	}
+	flow->flags &= ~SHUNT_F_EARLY;
+	flow_pin(flow, SHUNT_R_SERVER_FIRST);
+	reason_count(SHUNT_R_BIND);
+	flow->started = bpf_ktime_get_ns();
+	flow->answer = SHUNT_ANSWER_CLOSE;
+	flow->state = SHUNT_FLOW_BOUND;
+	w->choice.series = leg->series;
+	request_begin(w, flow);
+	return GO_ON;
+}
+
+/* A packet of leg w->leg that is not on the established path. GO_ON: it is, after all. */
 __noinline int pod_slow(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
 	struct shunt_leg *leg;
@@ -123,9 +148,11 @@ __noinline int pod_slow(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	if (!w || !flow)
 		return DROP;
 	leg = LEG(flow, w->leg);
-	if (w->leg != flow->current || flow->state == SHUNT_FLOW_HEAD)
+	if (w->leg == flow->current && flow->flags & SHUNT_F_EARLY && leg->state != SHUNT_LEG_OPENING)
+		return pod_early(skb, w, flow, leg);
+	if (w->leg != flow->current || (flow->state == SHUNT_FLOW_HEAD && !(flow->flags & SHUNT_F_EARLY)))
 		return leg->state == SHUNT_LEG_OPEN ? leg_idle(skb, w, flow, leg) : DROP;
-	if (flow->state == SHUNT_FLOW_OPENING) {
+	if (leg->state == SHUNT_LEG_OPENING) {
 		if ((w->p.flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
 			return leg_opened(skb, w, flow, leg);
 		if (w->p.flags & TCP_RST)

@@ -27,6 +27,7 @@
  *     shunt_flow     {client, frontend}    ─▶ one client connection and its legs
  *     shunt_leg      {client, pod}         ─▶ back to the flow
  *     shunt_direct   {client, pod}         ─▶ the client's own connection to a pod, so that no leg takes its tuple
+ *     shunt_wait     {client, frontend}    ─▶ since when the flow waits: for its client's first byte, or for a pod
  *     shunt_closed   {client, frontend}    ─▶ ISN of an ended flow: its late ACK must not begin another
  *     shunt_hold     [i]                   ─▶ bytes of a request that is not at its pod yet
  *     shunt_promise  {frontend}            ─▶ what its pods do not do, so that no client is promised it
@@ -84,7 +85,10 @@
 #define SHUNT_LOCKS 16384
 #define SHUNT_PROMISES 4096     /* frontends whose pods do less than usual */
 #define SHUNT_PROMISE_S 600     /* how long that is believed */
-#define SHUNT_POD_DEADLINE_MS 200 /* a pod that has not answered a SYN for so long is silent: the next one is tried */
+#define SHUNT_WAITS 65536       /* flows that wait at one time and that shunt_tick looks after; further ones live by retransmissions */
+#define SHUNT_TICK_MS 50        /* between two looks */
+#define SHUNT_POD_DEADLINE_MS 200 /* default: a pod that has not answered a SYN for so long is silent, the next one is tried */
+#define SHUNT_QUIET_MS 300      /* default: a client that says nothing for so long may wait for its server's first word */
 #define SHUNT_POD_ATTEMPTS 4      /* pods tried for one request, besides the first */
 /* Seconds without a packet after which a flow is forgotten. */
 #define SHUNT_IDLE_UNBOUND_S 300 /* no request yet */
@@ -116,6 +120,8 @@ struct shunt_meta {
 	__u32 schema;
 	__u32 side;       /* 0 or 1: the live half of the tables */
 	__u32 generation; /* counts commits */
+	__u32 pod_deadline_ms; /* 0: SHUNT_POD_DEADLINE_MS */
+	__u32 quiet_ms;        /* 0: SHUNT_QUIET_MS */
 	struct shunt_used used[2]; /* of each side */
 };
 
@@ -479,6 +485,7 @@ enum shunt_flow_flags {
 	SHUNT_F_POD_FIN_ACKED = 1 << 11,
 	SHUNT_F_MEASURED = 1 << 12, /* the current request is counted and its time runs */
 	SHUNT_F_ECN = 1 << 13,     /* negotiated with the client, as the three above */
+	SHUNT_F_EARLY = 1 << 15,   /* no byte of the client yet, but a leg: the server may speak first (tick.bpf.h) */
 	SHUNT_F_EXPECT = 1 << 14,  /* the current request has a body that may wait for a 100, which has not come */
 };
 
@@ -602,7 +609,10 @@ struct shunt_user {
 	X(LEG_LESS, odd, "connections to pods that do less (timestamps, SACK, window scale, ECN) than their client was promised") \
 	X(LEG_CHALLENGED, note, "challenge ACKs from pods that still knew the port")                         \
 	X(LEG_REFUSED, odd, "connections that a pod refused")                                                \
-	X(LEG_SILENT, odd, "connections that a pod left unanswered for 200 ms")                              \
+	X(LEG_SILENT, odd, "connections that a pod left unanswered until its deadline")                      \
+	X(POD_NONE, odd, "flows reset: no pod took their connection")                                        \
+	X(CLIENT_QUIET, note, "pods connected for a client that says nothing yet: the server may speak first") \
+	X(SERVER_FIRST, odd, "flows pinned by client address: the server spoke first")                       \
 	X(POD_NEXT, odd, "requests that another pod took because theirs refused or was silent")              \
 	X(LEG_HOST, note, "connections of this node itself: pods see shunt's own address")                   \
 	X(LEG_HAIRPIN, note, "connections of a pod to itself: it sees shunt's own address")                  \
@@ -678,13 +688,14 @@ struct shunt_answer {
 #define SHUNT_PROG_FROM_POD "shunt_from_pod"       /* ingress of an interface whose answers do not come by the client's */
 #define SHUNT_PROG_EXPLAIN "shunt_explain"         /* for BPF_PROG_TEST_RUN only */
 #define SHUNT_PROG_SWEEP "shunt_sweep"             /* for BPF_PROG_TEST_RUN only */
+#define SHUNT_PROG_TICK "shunt_tick"               /* for BPF_PROG_TEST_RUN only */
 
 /* skb->mark of packets that we send round through the host's stack; cleared when they come by again. */
 #define SHUNT_MARK 0x73687574u
 
 #define SHUNT_ASSERT(type, size) _Static_assert(sizeof(type) == (size), "ABI: bump SHUNT_SCHEMA")
 SHUNT_ASSERT(struct shunt_addr, 16);
-SHUNT_ASSERT(struct shunt_meta, 80);
+SHUNT_ASSERT(struct shunt_meta, 88);
 SHUNT_ASSERT(struct shunt_frontend_key, 20);
 SHUNT_ASSERT(struct shunt_frontend, 8);
 SHUNT_ASSERT(struct shunt_route, 24 + SHUNT_NAME_MAX + SHUNT_HOST_MAX);

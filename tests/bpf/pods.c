@@ -443,6 +443,213 @@ static void test_another_pod_takes_the_request_that_one_left_unanswered(void **s
 	}
 }
 
+/* ---- by time, without a packet ------------------------------------------------------------------------------------------------------------ */
+
+/* The one frame that the tick sent goes round to a pod; it is the packet at hand from here on. */
+static void tick_to_pod(struct dialog *d, unsigned int ms)
+{
+	bpfrun_tick(d->run, ms, &d->r);
+	if (d->r.clones != 1 || d->r.copies)
+		dialog_fail(d, "the tick sent something else than one packet to a pod");
+	d->r.out = d->r.clone[0];
+	d->r.verdict = V_PASS;
+}
+
+static void tick_sends_nothing(struct dialog *d, unsigned int ms)
+{
+	bpfrun_tick(d->run, ms, &d->r);
+	if (d->r.clones || d->r.copies)
+		dialog_fail(d, "the tick sent something");
+}
+
+/* No client packet comes, and still the request goes to the next pod when one is silent. */
+static void test_a_silent_pod_is_given_up_at_its_deadline_without_the_clients_help(void **state)
+{
+	char head[256];
+
+	head_of("to-3", head);
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct dialog_pod pod;
+		struct dialog d = opening(*state, family, head, &pod);
+
+		tick_sends_nothing(&d, SHUNT_POD_DEADLINE_MS / 2);
+		for (int i = 0; i < 2; i++) {
+			tick_to_pod(&d, SHUNT_POD_DEADLINE_MS);
+			if (!memcmp(&d.r.out.pkt.daddr, &pod.addr, sizeof(pod.addr)))
+				dialog_fail(&d, "the silent pod is asked again");
+			pod.addr = d.r.out.pkt.daddr;
+			dialog_expect_leg(&d, &pod, d.isn + 1);
+		}
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_SILENT), 2);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_POD_NEXT), 2);
+		dialog_pod_accepts(&d, &pod, head, strlen(head));
+		tick_sends_nothing(&d, 10 * SHUNT_POD_DEADLINE_MS); /* never again once a pod may have had a byte */
+		assert_int_equal(bpfrun_waits(*state), 0);
+		dialog_pod_says(&d, &pod, OK0);
+		dialog_flags(&d, ACK);
+		dialog_expect_at_pod(&d, &pod, NULL, 0);
+	}
+}
+
+static void test_when_all_pods_stay_silent_the_client_is_reset(void **state)
+{
+	char head[256];
+
+	head_of("to-3", head);
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct dialog_pod pod;
+		struct dialog d = opening(*state, family, head, &pod);
+		int syns = 0;
+
+		for (bpfrun_tick(*state, SHUNT_POD_DEADLINE_MS, &d.r); d.r.clones == 1 && d.r.clone[0].pkt.flags == SYN && !d.r.copies; syns++)
+			bpfrun_tick(*state, SHUNT_POD_DEADLINE_MS, &d.r);
+		assert_int_equal(syns, 2 * SHUNT_POD_ATTEMPTS);
+		if (d.r.copies != 1 || d.r.copy[0].why || !d.r.copy[0].pkt.to_client || !(d.r.copy[0].pkt.flags & RST) || d.r.copy[0].pkt.seq != d.received)
+			dialog_fail(&d, "no reset for the client");
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_POD_NONE), 1);
+		assert_int_equal(bpfrun_flows(*state), 0);
+		assert_int_equal(bpfrun_legs(*state), 0);
+		assert_int_equal(bpfrun_holds(*state), 0);
+		tick_sends_nothing(&d, SHUNT_POD_DEADLINE_MS);
+		assert_int_equal(bpfrun_waits(*state), 0);
+	}
+}
+
+/* A client that has said nothing, connected to a pod by the tick. */
+static struct dialog quiet_client(struct bpfrun *run, int family, struct dialog_pod *pod)
+{
+	struct dialog d = dialog_of(run, family);
+
+	bpfrun_forget(run);
+	dialog_connects(&d);
+	tick_sends_nothing(&d, SHUNT_QUIET_MS / 2);
+	tick_to_pod(&d, SHUNT_QUIET_MS);
+	*pod = dialog_pod(&d, DIALOG_V1);
+	pod->addr = d.r.out.pkt.daddr;
+	pod->port = d.r.out.pkt.dport;
+	dialog_expect_leg(&d, pod, d.isn + 1);
+	assert_int_equal(bpfrun_reason(run, SHUNT_R_CLIENT_QUIET), 1);
+	return d;
+}
+
+/* The pod's SYN-ACK gets a bare ACK. */
+static void accepts_early(struct dialog *d, struct dialog_pod *pod)
+{
+	dialog_pod_flags(d, pod, SYN | ACK);
+	if (d->r.verdict != V_REDIRECT || d->r.mark != SHUNT_MARK || d->r.out.pkt.flags != ACK || d->r.out.pkt.len || d->r.out.pkt.seq != pod->received ||
+	    d->r.out.pkt.ack != pod->sent)
+		dialog_fail(d, "no bare ACK for the pod");
+}
+
+static void test_a_server_that_speaks_first_is_heard(void **state)
+{
+	static const char hello[] = "220 mail ESMTP\r\n", word[] = "EHLO x\r\n";
+
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct dialog_pod pod;
+		struct dialog d = quiet_client(*state, family, &pod);
+
+		accepts_early(&d, &pod);
+		tick_sends_nothing(&d, 10 * SHUNT_QUIET_MS);
+		dialog_pod_says(&d, &pod, hello);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_SERVER_FIRST), 1);
+		dialog_says(&d, word);
+		dialog_expect_at_pod(&d, &pod, word, strlen(word));
+		dialog_pod_says(&d, &pod, hello);
+		assert_int_equal(bpfrun_waits(*state), 0);
+	}
+}
+
+/* A browser's spare connection: the request on it goes to its own version, whatever pod was connected meanwhile, and in whatever state that is. */
+static void test_a_quiet_clients_request_still_goes_to_its_version(void **state)
+{
+	char head[256];
+
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (int open = 0; open < 2; open++) {
+			for (int version = 1; version <= 3; version++) {
+				struct dialog_pod early, pod;
+				struct dialog d = quiet_client(*state, family, &early);
+				char user[8];
+
+				snprintf(user, sizeof(user), "to-%d", version);
+				head_of(user, head);
+				if (open)
+					accepts_early(&d, &early);
+				pod = explained(&d, head);
+				dialog_says(&d, head);
+				if (pod.port != early.port) { /* another version's port: a leg of its own, and the early one is reset */
+					assert_int_equal(d.r.clones, 1);
+					assert_true(d.r.clone[0].pkt.flags & RST);
+					dialog_expect_leg(&d, &pod, d.isn + 1);
+					dialog_pod_accepts(&d, &pod, head, strlen(head));
+				} else if (open) {
+					if (d.r.mark == SHUNT_MARK)
+						d.r.verdict = V_PASS;
+					dialog_expect_at_pod(&d, &early, head, strlen(head));
+					pod = early;
+				} else {
+					assert_int_equal(d.r.verdict, V_DROP);
+					dialog_pod_accepts(&d, &early, head, strlen(head));
+					pod = early;
+				}
+				dialog_pod_says(&d, &pod, OK0);
+				dialog_flags(&d, ACK);
+				dialog_expect_at_pod(&d, &pod, NULL, 0);
+				assert_int_equal(bpfrun_reason(*state, SHUNT_R_BIND), 1);
+				assert_int_equal(bpfrun_reason(*state, SHUNT_R_REBIND), 0);
+				assert_int_equal(bpfrun_reason(*state, SHUNT_R_SERVER_FIRST), 0);
+				assert_int_equal(bpfrun_legs(*state), 1);
+			}
+		}
+	}
+}
+
+/* As when it is terminating: the plan has no place for it any more, its connections have. */
+static const struct tables *tables_without(uint32_t pod)
+{
+	static struct shunt_ring rings[LISTS];
+	static struct tables t;
+	uint32_t list = pod / EACH, other = list * EACH + (pod + 1) % EACH;
+
+	t = *tables();
+	memcpy(rings, t.rings, sizeof(rings));
+	t.rings = rings;
+	for (size_t slot = 0; slot < SHUNT_RING_SIZE; slot++)
+		if (rings[list].pod[slot] == pod)
+			rings[list].pod[slot] = other;
+	return &t;
+}
+
+static void test_a_pod_that_leaves_the_plan_keeps_its_connections_and_gets_no_new_ones(void **state)
+{
+	char head[256];
+
+	head_of("to-2", head);
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct dialog_pod pod, next;
+		struct dialog d = opening(*state, family, head, &pod), later;
+
+		dialog_pod_accepts(&d, &pod, head, strlen(head));
+		dialog_pod_says(&d, &pod, OK0);
+		dialog_flags(&d, ACK);
+		bpfrun_commit(*state, tables_without(ask(&d, head).pod));
+		for (int i = 0; i < 3; i++) {
+			dialog_says(&d, head);
+			dialog_expect_at_pod(&d, &pod, head, strlen(head));
+			dialog_pod_says(&d, &pod, OK0);
+		}
+		later = dialog_of(*state, family);
+		later.cport++;
+		next = explained(&later, head);
+		assert_memory_not_equal(&next.addr, &pod.addr, sizeof(pod.addr));
+		dialog_connects(&later);
+		dialog_says(&later, head);
+		dialog_expect_leg(&later, &next, later.isn + 1);
+		bpfrun_commit(*state, tables());
+	}
+}
+
 /* In mid-connection, too: the leg that is left stays as it is, and serves again. */
 static void test_a_refusal_in_mid_connection_means_another_pod(void **state)
 {
@@ -486,6 +693,11 @@ int main(void)
 		cmocka_unit_test(test_another_pod_takes_the_request_that_one_refused),
 		cmocka_unit_test(test_a_version_whose_pods_all_refuse_resets_the_client_in_the_end),
 		cmocka_unit_test(test_another_pod_takes_the_request_that_one_left_unanswered),
+		cmocka_unit_test(test_a_silent_pod_is_given_up_at_its_deadline_without_the_clients_help),
+		cmocka_unit_test(test_when_all_pods_stay_silent_the_client_is_reset),
+		cmocka_unit_test(test_a_server_that_speaks_first_is_heard),
+		cmocka_unit_test(test_a_quiet_clients_request_still_goes_to_its_version),
+		cmocka_unit_test(test_a_pod_that_leaves_the_plan_keeps_its_connections_and_gets_no_new_ones),
 		cmocka_unit_test(test_a_refusal_in_mid_connection_means_another_pod),
 	};
 

@@ -157,6 +157,10 @@ class Agent:
         """`shunt status` without rates, which take a second."""
         return self.json("status", "--interval", "0")
 
+    def reason(self, name):
+        """How often a counter of `shunt status` has counted."""
+        return next(reason["count"] for reason in self.status()["reasons"] if reason["name"] == name)
+
     def start(self, **options):
         """Starts the daemon and waits until it says that it steers."""
         lines_before = self.log.count("\n")

@@ -316,6 +316,7 @@ void bpfrun_forget(struct bpfrun *run)
 	empty("shunt_leg", sizeof(struct shunt_leg_key));
 	empty("shunt_direct", sizeof(struct shunt_leg_key));
 	empty("shunt_closed", sizeof(struct shunt_flow_key));
+	empty("shunt_wait", sizeof(struct shunt_flow_key));
 	empty("shunt_user", sizeof(struct shunt_user_key));
 	empty("shunt_promise", sizeof(struct shunt_frontend_key));
 	holds(true);
@@ -342,6 +343,12 @@ size_t bpfrun_legs(struct bpfrun *run)
 {
 	(void)run;
 	return entries("shunt_leg");
+}
+
+size_t bpfrun_waits(struct bpfrun *run)
+{
+	(void)run;
+	return entries("shunt_wait");
 }
 
 size_t bpfrun_holds(struct bpfrun *run)
@@ -426,4 +433,33 @@ bool bpfrun_flow(struct bpfrun *run, const struct shunt_addr *client, uint16_t c
 
 	(void)run;
 	return bpf_map_lookup_elem(fd, &key, ret_flow) == 0;
+}
+
+/* Every flow that waits has waited so much longer. */
+static void let_pass(unsigned int ms)
+{
+	_cleanup_close_ int waits = map_fd("shunt_wait"), flows = map_fd("shunt_flow");
+	struct shunt_flow_key key, *before = NULL;
+
+	for (; bpf_map_get_next_key(waits, before, &key) == 0; before = &key) {
+		struct shunt_flow flow;
+		uint64_t since;
+
+		if (!bpf_map_lookup_elem(waits, &key, &since)) {
+			since -= ms * 1000000ull;
+			assert_int_equal(bpf_map_update_elem(waits, &key, &since, BPF_EXIST), 0);
+		}
+		if (!bpf_map_lookup_elem(flows, &key, &flow)) {
+			flow.opened -= ms * 1000000ull;
+			assert_int_equal(bpf_map_update_elem(flows, &key, &flow, BPF_EXIST), 0);
+		}
+	}
+}
+
+void bpfrun_tick(struct bpfrun *run, unsigned int ms, struct bpfrun_result *ret_result)
+{
+	let_pass(ms);
+	assert_int_equal(datapath_tick(run->datapath), 0);
+	memset(ret_result, 0, sizeof(*ret_result));
+	read_captured(run, ret_result);
 }

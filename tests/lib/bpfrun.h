@@ -73,6 +73,9 @@ int bpfrun_main(const char *name, const struct tables *tables, const struct CMUn
 void bpfrun_packet(struct bpfrun *run, enum bpfrun_hook hook, const struct pkt *pkt, struct bpfrun_result *ret_result);
 void bpfrun_bytes(struct bpfrun *run, enum bpfrun_hook hook, const uint8_t *frame, size_t len, struct bpfrun_result *ret_result);
 
+/* What the programs do by time, when so much of it has passed for every flow that waits; clones and copies of *ret_result are what they sent. */
+void bpfrun_tick(struct bpfrun *run, unsigned int ms, struct bpfrun_result *ret_result);
+
 /* Makes other tables live. */
 void bpfrun_commit(struct bpfrun *run, const struct tables *tables);
 
@@ -98,6 +101,9 @@ void bpfrun_silence_pod(struct bpfrun *run, const struct shunt_addr *client, uin
 
 /* Makes what is remembered of all frontends' pods so much older. */
 void bpfrun_age_promises(struct bpfrun *run, unsigned int seconds);
+
+/* Flows that wait. */
+size_t bpfrun_waits(struct bpfrun *run);
 
 /* Hold buffers in use. */
 size_t bpfrun_holds(struct bpfrun *run);

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-"""Servers for test_protocols.py: odd_server.py PORT VERSION http|websocket|echo
+"""Servers for test_protocols.py: odd_server.py PORT VERSION http|websocket|echo|greeter
 
     http       GET, HEAD /bytes/SIZE, GET /chunked/SIZE, /status/CODE (no body), /events/SECONDS (server-sent, ten a second); POST /echo, also chunked
     websocket  echoes messages
     echo       echoes bytes, whatever they are
+    greeter    says "220 VERSION" before the client says anything, then echoes
 """
 
 import asyncio
@@ -77,8 +78,9 @@ async def serve_websocket(port, version):
         await asyncio.Future()
 
 
-async def serve_echo(port, _):
+async def serve_echo(port, _, first=b""):
     async def echo(reader, writer):
+        writer.write(first)
         while data := await reader.read(65_536):
             writer.write(data)
             await writer.drain()
@@ -88,11 +90,15 @@ async def serve_echo(port, _):
         await server.serve_forever()
 
 
+async def serve_greeter(port, version):
+    await serve_echo(port, version, f"220 {version}\r\n".encode())
+
+
 def main(port, version, kind):
     if kind == "http":
         serve_http(int(port), version)
     else:
-        asyncio.run({"websocket": serve_websocket, "echo": serve_echo}[kind](int(port), version))
+        asyncio.run({"websocket": serve_websocket, "echo": serve_echo, "greeter": serve_greeter}[kind](int(port), version))
 
 
 if __name__ == "__main__":

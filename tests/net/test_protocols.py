@@ -15,7 +15,7 @@ import websockets
 
 from agent import frontend_url
 from peers import HERE, SECONDS, USERS, apache2, body_file, content, curl, serve, steering
-from topology import FRONTEND, FRONTEND_PORT, run
+from topology import FRONTEND, FRONTEND_PORT, run, wait_for
 
 SSE_SECONDS = int(os.environ.get("SHUNT_SSE_SECONDS", "5"))  # 60 shows that a stream outlives any timeout of minutes; CI takes a glance
 
@@ -300,3 +300,26 @@ def test_random_bytes_pass_both_ways(topology, servers, not_http, family):
                 while len(received) < min(at + 10_000, len(data)):
                     received += sock.recv(65_536) or pytest.fail(f"ended after {len(received)} of {len(data)} bytes")
             assert received == data
+
+
+def test_a_server_that_speaks_first_is_heard_and_answered(topology, servers, steered, family):
+    servers("greeter", odd("greeter"))
+    before = steered.reason("SERVER_FIRST")
+    for _ in range(3):
+        with connect(topology.client1, family) as sock, sock.makefile("rb") as stream:
+            greeting = stream.readline()
+            sock.sendall(b"HELO\r\n")
+            assert (greeting, stream.readline()) == (b"220 flowers-v1\r\n", b"HELO\r\n"), "one version for one address"
+    assert steered.reason("SERVER_FIRST") == before + 3
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_connection_opened_long_before_its_request_is_steered_all_the_same(topology, servers, steered, family, user):
+    servers("http", odd("http"))
+    before = steered.reason("CLIENT_QUIET")
+    with connect(topology.client1, family) as sock, sock.makefile("rb") as stream:
+        wait_for(lambda: steered.reason("CLIENT_QUIET") > before, "a pod is connected for the quiet client")
+        for each in (user, *USERS):
+            sock.sendall(head(each, "/bytes/100"))
+            status, headers, body = read_answer(stream)
+            assert (status, headers["version"], body) == (200, USERS[each], content(100))

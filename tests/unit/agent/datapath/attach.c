@@ -336,7 +336,7 @@ static int attach_without_capabilities(void)
 {
 	struct datapath *datapath;
 
-	if (datapath_open(sandbox_pins, SANDBOX_USERS, &datapath))
+	if (datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = SANDBOX_USERS }, &datapath))
 		return 254;
 	datapath_set_attach_mode(datapath, child_mode);
 	capng_clear(CAPNG_SELECT_BOTH);

@@ -96,11 +96,11 @@ static void test_one_agent(void **state)
 	_cleanup_(datapath_close) struct datapath *first = sandbox_open(), *second = NULL;
 
 	(void)state;
-	assert_int_equal(datapath_open(sandbox_pins, SANDBOX_USERS, &second), -EBUSY);
+	assert_int_equal(datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = SANDBOX_USERS }, &second), -EBUSY);
 	assert_null(second);
 	assert_int_equal(datapath_unload(sandbox_pins), -EBUSY);
 	datapath_close(&first);
-	assert_int_equal(datapath_open(sandbox_pins, SANDBOX_USERS, &second), 0);
+	assert_int_equal(datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = SANDBOX_USERS }, &second), 0);
 }
 
 static void test_other_meta(void **state)
@@ -119,13 +119,13 @@ static void test_other_meta(void **state)
 	left->lock = -1;
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		write_meta(left, &others[i]);
-		assert_int_equal(datapath_open(sandbox_pins, SANDBOX_USERS, &opened), -EPROTO);
+		assert_int_equal(datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = SANDBOX_USERS }, &opened), -EPROTO);
 		assert_int_equal(datapath_open_pinned(sandbox_pins, &opened), -EPROTO);
 		now = read_meta(left);
 		assert_memory_equal(&now, &others[i], sizeof(now));
 	}
 	write_meta(left, &ours);
-	assert_int_equal(datapath_open(sandbox_pins, SANDBOX_USERS, &opened), 0);
+	assert_int_equal(datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = SANDBOX_USERS }, &opened), 0);
 }
 
 static void test_other_layout(void **state)
@@ -139,7 +139,7 @@ static void test_other_layout(void **state)
 	assert_true(fd >= 0);
 	datapath_close(&first);
 	assert_int_equal(pins_replace(fd, path), 0);
-	assert_int_equal(datapath_open(sandbox_pins, SANDBOX_USERS, &opened), -EPROTO);
+	assert_int_equal(datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = SANDBOX_USERS }, &opened), -EPROTO);
 	assert_int_equal(datapath_open_pinned(sandbox_pins, &opened), -EPROTO);
 }
 
@@ -148,8 +148,8 @@ static void test_wrong_place(void **state)
 	_cleanup_(datapath_close) struct datapath *opened = NULL;
 
 	(void)state;
-	assert_int_equal(datapath_open("relative", SANDBOX_USERS, &opened), -EINVAL);
-	assert_int_equal(datapath_open(sandbox_root, SANDBOX_USERS, &opened), -EINVAL); /* no BPF file system */
+	assert_int_equal(datapath_open("relative", &(struct datapath_wishes){ .users = SANDBOX_USERS }, &opened), -EINVAL);
+	assert_int_equal(datapath_open(sandbox_root, &(struct datapath_wishes){ .users = SANDBOX_USERS }, &opened), -EINVAL); /* no BPF file system */
 	assert_null(opened);
 }
 
@@ -178,7 +178,7 @@ static int open_with_capabilities(void)
 			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, keep_only[i]);
 	if (capng_apply(CAPNG_SELECT_CAPS))
 		return 255;
-	return -datapath_open(sandbox_pins, SANDBOX_USERS, &datapath);
+	return -datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = SANDBOX_USERS }, &datapath);
 }
 
 static void test_capabilities(void **state)
@@ -213,7 +213,7 @@ static int open_without_btf(void)
 
 	if (unshare(CLONE_NEWNS) || mount("none", "/sys/kernel/btf", "tmpfs", 0, NULL) || !access("/sys/kernel/btf/vmlinux", F_OK))
 		return 255;
-	return -datapath_open(sandbox_pins, SANDBOX_USERS, &datapath);
+	return -datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = SANDBOX_USERS }, &datapath);
 }
 
 static void test_no_btf(void **state)

@@ -64,7 +64,7 @@ static inline struct datapath *sandbox_open(void)
 {
 	struct datapath *datapath = NULL;
 
-	assert_int_equal(datapath_open(sandbox_pins, SANDBOX_USERS, &datapath), 0);
+	assert_int_equal(datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = SANDBOX_USERS }, &datapath), 0);
 	return datapath;
 }
 

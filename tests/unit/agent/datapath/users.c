@@ -52,7 +52,7 @@ static void test_many_users(void **state)
 	_cleanup_(user_fold_free) struct user_fold *fold = NULL;
 
 	(void)state;
-	assert_int_equal(datapath_open(sandbox_pins, 2 * MANY, &datapath), 0);
+	assert_int_equal(datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = 2 * MANY }, &datapath), 0);
 	for (uint32_t i = 0; i < MANY; i++)
 		put(datapath, (struct shunt_user_key){ .user = i, .trial = 1 + i % 2, .series = i % 3 }, (struct shunt_user){ .requests = 1 + i });
 	assert_int_equal(datapath_fold_users(datapath, &fold), 0);
@@ -92,14 +92,14 @@ static void test_size(void **state)
 	_cleanup_(user_fold_free) struct user_fold *fold = NULL;
 
 	(void)state;
-	assert_int_equal(datapath_open(sandbox_pins, 5000, &datapath), 0);
+	assert_int_equal(datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = 5000 }, &datapath), 0);
 	assert_int_equal(table_size(datapath), 5000);
 	put(datapath, (struct shunt_user_key){ .user = 1, .trial = 1 }, (struct shunt_user){ .requests = 1 });
 	datapath_close(&datapath);
-	assert_int_equal(datapath_open(sandbox_pins, 0, &datapath), 0);
+	assert_int_equal(datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = 0 }, &datapath), 0);
 	assert_int_equal(table_size(datapath), 5000);
 	datapath_close(&datapath);
-	assert_int_equal(datapath_open(sandbox_pins, 7000, &datapath), 0);
+	assert_int_equal(datapath_open(sandbox_pins, &(struct datapath_wishes){ .users = 7000 }, &datapath), 0);
 	assert_int_equal(table_size(datapath), 5000);
 	assert_int_equal(datapath_fold_users(datapath, &fold), 0);
 	assert_int_equal(user_fold_find(fold, 1, 0)->users, 1);
