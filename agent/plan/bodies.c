@@ -496,10 +496,12 @@ static int plan_steering(struct planner *planner, struct body *body, const char 
 		return r;
 	fallback = default_item(body, &entries);
 	set_fallback(planner, body, fallback ? fallback : &entries.items[0]);
+	body->item = fallback ? fallback - entries.items : SHUNT_NONE;
 	if (body->vs->gateway_api || !all_is_promoted(body, &entries, &promoted)) /* an HTTPRoute's matches also tell its requests from others' */
 		return 0;
 	forget_matches(body);
 	planner->tables->split_count = splits;
+	body->item = fallback ? fallback - entries.items : 0;
 	return build_whole_split(planner, body, promoted.version->index, &body->split, ret_full);
 }
 

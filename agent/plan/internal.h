@@ -111,6 +111,7 @@ struct body {
 	struct body_match *matches; /* in the order in which they are tried */
 	size_t match_count;
 	uint16_t split; /* for what no match takes */
+	uint16_t item;  /* where that was written; SHUNT_NONE: nowhere, it stands in */
 	bool families[SHUNT_FAMILIES]; /* of its frontends */
 };
 

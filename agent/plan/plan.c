@@ -85,7 +85,7 @@ static void fill_route(const struct route_source *source, struct shunt_route *ro
 		route->host[i] = tolower((unsigned char)claim->host[i]);
 	route->split = body->split;
 	route->trial = SHUNT_NONE;
-	route->item = SHUNT_NONE;
+	route->item = body->item;
 	route->manifest = body->vs->gateway_api ? SHUNT_HTTP_ROUTE : SHUNT_VIRTUAL_SERVICE;
 }
 

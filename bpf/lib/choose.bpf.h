@@ -489,6 +489,8 @@ __noinline int choose_by_request(struct work *w, const struct http_buf *buf, __u
 	order = split_of_rule(w);
 	if (unlikely(w->route.entries))
 		entry_find(w, buf, at, len, order);
+	if (unlikely(w->choice.item == SHUNT_NONE))
+		choice_note(w, SHUNT_R_ENTRY_UNMATCHED);
 	trial = trial_find(w);
 	if (unlikely(trial && trial->class) && trial_asks(w, trial, buf, at))
 		w->choice.convert = trial->class;

@@ -188,7 +188,7 @@ struct shunt_route {
 	__u16 trial;     /* index within the side; SHUNT_NONE: nobody wants to know about single users */
 	__u16 entry;     /* index of the first, within the side */
 	__u16 entries;   /* how many, 0..SHUNT_ENTRIES_PER_ROUTE */
-	__u16 item;      /* where `split` was written; SHUNT_NONE: nowhere, the manifest has no such item and the route's first version stands in */
+	__u16 item;      /* where `split` was written; SHUNT_NONE: nowhere, no item takes everything and the route's first version stands in */
 	__u8 manifest;   /* enum shunt_manifest */
 	__u8 pad[7];
 	char name[SHUNT_NAME_MAX]; /* of the header, cookie or parameter; header names in lower case */
@@ -635,6 +635,7 @@ struct shunt_user {
 	X(HOLD_DROP, note, "request bytes dropped out of turn (the client sends again)")                     \
 	X(HOLD_SENT, note, "held requests sent to a pod")                                                    \
 	X(HOST_UNMATCHED, odd, "requests whose Host no route names; the frontend's first route took them")   \
+	X(ENTRY_UNMATCHED, odd, "requests that no entry of their route takes; the route's first version took them")  \
 	X(ID_MISSING, note, "requests without a user id; the client address stood in")                       \
 	X(ID_CUT, odd, "user ids longer than 120 bytes; the first 120 decided")                              \
 	X(FALLBACK, odd, "requests served by another version because theirs had no ready pod")               \

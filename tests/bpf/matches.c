@@ -77,6 +77,20 @@ static struct shunt_answer ask(struct bpfrun *run, enum shunt_family family, con
 	return answer;
 }
 
+static void commit_route(struct bpfrun *run, const char *yaml)
+{
+	static const uint8_t key[16];
+	struct shunt_series series[SHUNT_SERIES];
+	struct world *world = world_of(yaml);
+	struct tables *tables;
+
+	assert_int_equal(datapath_read_series(run->datapath, series), 0);
+	assert_int_equal(plan(world, NULL, NULL, 0, series, key, &tables), 0);
+	bpfrun_commit(run, tables);
+	tables_free(&tables);
+	world_free(&world);
+}
+
 /* ---- every kind ------------------------------------------------------------------------------------------------------------------------- */
 
 #define GET(target, headers) "GET " target " HTTP/1.1\r\nHost: h.test\r\nuser: 0\r\n" headers "\r\n"
@@ -190,6 +204,21 @@ static void test_an_entry_with_weights_divides_its_users_as_their_hash_says(void
 	}
 	assert_in_range(second, 32, 96);
 	bpfrun_forget(*state);
+}
+
+static void test_a_request_that_no_entry_takes_is_counted(void **state)
+{
+	_cleanup_free_ char *yaml = NULL;
+	struct dialog d = dialog_of(*state, SHUNT_V6);
+	struct dialog_pod v2 = dialog_pod(&d, DIALOG_V2);
+
+	assert_true(asprintf(&yaml, PODS ROUTE ENTRY("{uri: {exact: /a}}", "v2") ENTRY("{uri: {exact: /b}}", "v1") "]}}\n") > 0);
+	commit_route(*state, yaml);
+	dialog_exchange(&d, &v2, "GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+	assert_int_equal(bpfrun_reason(*state, SHUNT_R_ENTRY_UNMATCHED), 0);
+	dialog_says(&d, "GET /c HTTP/1.1\r\nHost: h\r\n\r\n");
+	assert_int_equal(bpfrun_reason(*state, SHUNT_R_ENTRY_UNMATCHED), 1);
+	assert_int_equal(ask(*state, SHUNT_V4, "GET /c HTTP/1.1\r\nHost: h\r\n\r\n").item, SHUNT_NONE);
 }
 
 static void test_a_head_in_pieces_is_matched_when_it_is_whole(void **state)
@@ -509,20 +538,6 @@ static int item_for(const struct item *items, int count, const struct request *r
 	return count;
 }
 
-static void commit_route(struct bpfrun *run, const char *yaml)
-{
-	static const uint8_t key[16];
-	struct shunt_series series[SHUNT_SERIES];
-	struct world *world = world_of(yaml);
-	struct tables *tables;
-
-	assert_int_equal(datapath_read_series(run->datapath, series), 0);
-	assert_int_equal(plan(world, NULL, NULL, 0, series, key, &tables), 0);
-	bpfrun_commit(run, tables);
-	tables_free(&tables);
-	world_free(&world);
-}
-
 static void test_random_routes_and_requests_go_where_a_reference_says(void **state)
 {
 	unsigned int by[4] = {};
@@ -694,6 +709,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_condition_takes_what_it_says),
 		cmocka_unit_test(test_an_entry_with_weights_divides_its_users_as_their_hash_says),
+		cmocka_unit_test(test_a_request_that_no_entry_takes_is_counted),
 		cmocka_unit_test(test_a_head_in_pieces_is_matched_when_it_is_whole),
 		cmocka_unit_test(test_requests_of_one_connection_are_matched_one_by_one),
 		cmocka_unit_test(test_random_http_routes_and_requests_go_where_a_reference_says),

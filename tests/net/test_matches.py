@@ -182,3 +182,19 @@ def test_the_sample_of_the_gateway_api_steers_as_the_tutorial_does(topology, mak
     client(topology.client1, frontend_url(family), "--requests", "200")
     for method, user, version in (("GET", GROUP, V2), ("GET", OTHER, V1), ("POST", GROUP, V1)):
         assert explained(agent, family, "example.com", method, "/feedback/1", {"userhash": user})["version"] == version
+
+
+@pytest.mark.parametrize("arguments", [["--method", "get"], ["--method", ""], ["--path", ""], ["--path", "a"], ["--path", "/a b"], ["--header", "a"]])
+def test_explain_refuses_what_would_not_be_one_request(topology, shunt, arguments):
+    done = topology.node.run(shunt, "explain", *arguments, check=False)
+    assert done.returncode == 2
+    assert arguments[0] in done.stderr
+
+
+def test_requests_that_no_entry_takes_are_counted_and_explained(topology, make_agent, folder):
+    folder.edit("VirtualService", lambda vs: vs["spec"]["http"].pop())
+    agent = make_agent().start()
+    assert "no entry without match" in agent.log
+    assert client(topology.client1, frontend_url(4), "--requests", "20", expect=("=flowers-v2",))
+    assert next(r["count"] for r in agent.status()["reasons"] if r["name"] == "ENTRY_UNMATCHED") > 0
+    assert agent.json("explain", "--header", f"userhash={OTHER}")["entry"] is None

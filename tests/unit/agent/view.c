@@ -79,6 +79,35 @@ static void versions_say_their_share_rules_and_pods(void **state)
 	assert_json(json_object_get(json_array_get(found, 2), "route"), "\"default/s\"");
 }
 
+static void conditions_are_told_apart(void **state)
+{
+	static const struct {
+		struct shunt_condition condition;
+		const char *text;
+	} rows[] = {
+		{ { .subject = SHUNT_ON_METHOD, .how = SHUNT_IS_EQUAL, .len = 3, .value = "GET" }, "method=GET" },
+		{ { .subject = SHUNT_ON_PATH, .how = SHUNT_BEGINS_PATH, .len = 2, .value = "/a" }, "path=/a/*" },
+		{ { .subject = SHUNT_ON_PATH, .how = SHUNT_BEGINS_WITH, .flags = SHUNT_C_ANY_CASE, .len = 2, .value = "/a" }, "path=/a* (any case)" },
+		{ { .subject = SHUNT_ON_HOST, .how = SHUNT_IS_EQUAL, .flags = SHUNT_C_ANY_CASE, .len = 1, .value = "h" }, "host=h" },
+		{ { .subject = SHUNT_ON_HEADER, .how = SHUNT_IS_THERE, .flags = SHUNT_C_NOT, .name_len = 1, .name = "b" }, "!header:b" },
+		{ { .subject = SHUNT_ON_QUERY, .how = SHUNT_IS_EQUAL, .name_len = 1, .name = "q" }, "query:q=" },
+		{ { .subject = 99, .how = 99 }, "?=?" }, /* tables may be read while they are replaced */
+	};
+	struct shunt_condition many[SHUNT_CONDITIONS_PER_ENTRY];
+	const struct tables some = { .conditions = many, .condition_count = ARRAY_SIZE(many) };
+	char text[VIEW_TEXT_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_string_equal(view_condition(&rows[i].condition, text), rows[i].text);
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+		many[i] = (struct shunt_condition){ .subject = SHUNT_ON_HEADER, .how = SHUNT_IS_EQUAL, .len = 60, .value = "0123456789012345678901234567890123456789012345678901234567890" };
+	assert_string_equal(view_entry(&some, &(struct shunt_entry){ .condition = 15, .conditions = 2 }, text), view_condition(&many[15], (char[VIEW_TEXT_MAX]){}));
+	view_entry(&some, &(struct shunt_entry){ .conditions = ARRAY_SIZE(many) }, text);
+	assert_string_equal(text + strlen(text) - 4, " ...");
+	assert_non_null(strstr(text, " and "));
+}
+
 static void rules_are_told_apart(void **state)
 {
 	char text[VIEW_TEXT_MAX];
@@ -101,6 +130,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frontends_say_who_comes_in_and_who_a_user_is),
 		cmocka_unit_test(versions_say_their_share_rules_and_pods),
+		cmocka_unit_test(conditions_are_told_apart),
 		cmocka_unit_test(rules_are_told_apart),
 		cmocka_unit_test(indices_out_of_range_are_survived),
 	};

@@ -15,6 +15,7 @@
 #include "util/cleanup.h"
 
 #define SAMPLE "deploy/samples/session-affinity/"
+#define GATEWAY_SAMPLE "deploy/samples/gateway-api/route.yaml"
 #define MTIME 1622600000
 
 /* A world, what was wrong, and all of that freed at the end of the test. */
@@ -973,12 +974,12 @@ static void *scarce_malloc(size_t size)
 	return allocations_left-- > 0 ? malloc(size) : NULL;
 }
 
-static void test_a_lack_of_memory_is_told_and_leaves_nothing_behind(void **state)
+/* The number-th document of a manifest. */
+static void check_lack_of_memory(const char *file, size_t number)
 {
-	_cleanup_free_ char *text = read_sample(SAMPLE "experiment.yaml");
+	_cleanup_free_ char *text = read_sample(file);
 	int r = -ENOMEM;
 
-	(void)state;
 	json_set_alloc_funcs(scarce_malloc, free);
 	for (long limit = 0; r != 0; limit++) { /* one tree node more each time, until it is enough; the sanitizer build looks for leaks */
 		_cleanup_decoded_ struct decoded d = { .world = calloc(1, sizeof(struct world)) };
@@ -987,13 +988,22 @@ static void test_a_lack_of_memory_is_told_and_leaves_nothing_behind(void **state
 		allocations_left = limit;
 		r = manifest_parse("m.yaml", text, strlen(text), MTIME, &documents, &d.errors);
 		if (r == 0)
-			r = manifest_decode(&documents.items[0], d.world, &d.errors);
+			r = manifest_decode(&documents.items[number], d.world, &d.errors);
 		manifest_documents_release(&documents);
 		assert_true(r == 0 || r == -ENOMEM);
-		assert_int_equal(d.world->experiment_count, r == 0 ? 1 : 0);
+		assert_int_equal(d.world->experiment_count + d.world->virtual_service_count + d.world->gateway_count, r == 0 ? 1 : 0);
 		assert_int_equal(d.errors.count, 0);
 	}
 	json_set_alloc_funcs(malloc, free);
+}
+
+static void test_a_lack_of_memory_is_told_and_leaves_nothing_behind(void **state)
+{
+	(void)state;
+	check_lack_of_memory(SAMPLE "experiment.yaml", 0);
+	check_lack_of_memory(SAMPLE "routing-rule.yaml", 0);
+	check_lack_of_memory(GATEWAY_SAMPLE, 0);
+	check_lack_of_memory(GATEWAY_SAMPLE, 1);
 }
 
 int main(void)
