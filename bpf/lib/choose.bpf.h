@@ -365,38 +365,21 @@ static __always_inline void choice_clear(struct work *w)
 
 /* ---- trials ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* Does what lies at `at` begin with a text, zero padded to whole words? */
-static __always_inline bool begins_with(const struct http_buf *buf, __u32 at, const char *text, __u32 len, __u32 max)
+/* Is this the request that the trial waits for? */
+__noinline int trial_asks(const struct work *w, const struct shunt_trial *trial, const struct http_buf *buf)
 {
-	for (__u32 i = 0; i < max / 8; i++) {
-		__u64 have, want = *(const __u64 *)(text + i * 8);
-
-		if (i * 8 >= len)
-			break;
-		have = http_word(buf, at, i * 8);
-		if (len - i * 8 < 8)
-			have &= (1ull << ((len - i * 8) * 8)) - 1;
-		if (have != want)
-			return false;
-	}
-	return true;
-}
-
-/* Is this the request that the trial waits for? `at`: where the head in w->request begins. */
-__noinline int trial_asks(const struct work *w, const struct shunt_trial *trial, const struct http_buf *buf, __u32 at)
-{
-	__u32 method;
+	const struct http_request *r;
 
 	if (!w || !trial || !buf)
 		return 0;
-	if (w->request.target_len < trial->path_len || !begins_with(buf, w->request.target_off, trial->path, trial->path_len, SHUNT_PATH_MAX))
+	r = &w->request;
+	if (r->target_off + r->target_len - r->path_off < trial->path_len ||
+	    !text_begins(buf, r->path_off, trial->path, trial->path_len, SHUNT_PATH_MAX, 0))
 		return 0;
 	if (!trial->method_len)
 		return 1;
-	method = w->request.target_off - 1 - trial->method_len;
-	if (method != at && (method < at || http_byte(buf, method - 1) != '\n')) /* the end of a longer one, behind empty lines or not */
-		return 0;
-	return begins_with(buf, method, trial->method, trial->method_len, SHUNT_METHOD_MAX);
+	return r->method_len == trial->method_len &&
+	       text_begins(buf, r->target_off - 1 - r->method_len, trial->method, trial->method_len, SHUNT_METHOD_MAX, 0);
 }
 
 /* The trial that w->route is in; NULL: none. */
@@ -492,7 +475,7 @@ __noinline int choose_by_request(struct work *w, const struct http_buf *buf, __u
 	if (unlikely(w->choice.item == SHUNT_NONE))
 		choice_note(w, SHUNT_R_ENTRY_UNMATCHED);
 	trial = trial_find(w);
-	if (unlikely(trial && trial->class) && trial_asks(w, trial, buf, at))
+	if (unlikely(trial && trial->class) && trial_asks(w, trial, buf))
 		w->choice.convert = trial->class;
 	return choose_pod(w);
 }

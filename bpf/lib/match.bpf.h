@@ -29,26 +29,28 @@ static __always_inline __u64 lower8(__u64 word)
 	return word | ((from_a & ~past_z & ~word & BYTES8(0x80)) >> 2);
 }
 
-/* Do the condition's bytes begin what lies at `at`? */
-static __always_inline bool text_begins(const struct http_buf *buf, __u32 at, const struct shunt_condition *condition)
+/* Does what lies at `at` begin with a text of `len` bytes, zero padded to `max`, whole words? any_case: the text is in lower case. */
+static __always_inline bool text_begins(const struct http_buf *buf, __u32 at, const char *text, __u32 len, __u32 max, __u32 any_case)
 {
-	const __u32 any_case = condition->flags & SHUNT_C_ANY_CASE;
+	for (__u32 i = 0; i < max / 8; i++) {
+		__u64 have, want = *(const __u64 *)(text + i * 8);
 
-	for (__u32 i = 0; i < SHUNT_VALUE_MAX / 8; i++) {
-		__u32 left = condition->len - i * 8;
-		__u64 have, want = *(const __u64 *)(condition->value + i * 8);
-
-		if (i * 8 >= condition->len)
+		if (i * 8 >= len)
 			break;
 		have = http_word(buf, at, i * 8);
 		if (any_case)
 			have = lower8(have);
-		if (left < 8)
-			have &= (1ull << (left * 8)) - 1;
+		if (len - i * 8 < 8)
+			have &= (1ull << ((len - i * 8) * 8)) - 1;
 		if (have != want)
 			return false;
 	}
 	return true;
+}
+
+static __always_inline bool value_begins(const struct http_buf *buf, __u32 at, const struct shunt_condition *condition)
+{
+	return text_begins(buf, at, condition->value, condition->len, SHUNT_VALUE_MAX, condition->flags & SHUNT_C_ANY_CASE);
 }
 
 static __always_inline bool text_holds(const struct http_buf *buf, __u32 at, __u32 len, const struct shunt_condition *condition)
@@ -57,7 +59,7 @@ static __always_inline bool text_holds(const struct http_buf *buf, __u32 at, __u
 		return true;
 	if (condition->how == SHUNT_IS_EQUAL ? len != condition->len : len < condition->len)
 		return false;
-	return text_begins(buf, at, condition);
+	return value_begins(buf, at, condition);
 }
 
 /* Of the path the end is not known: a query or a fragment may follow. No condition's value holds their '?' or '#', so bytes that match are of the path. */
@@ -68,7 +70,7 @@ static __always_inline bool path_holds(const struct http_buf *buf, __u32 at, __u
 
 	if (at >= end || first == '?' || first == '#') /* "http://host" is "http://host/" */
 		return condition->len == 1 && condition->value[0] == '/';
-	if (next > end || !text_begins(buf, at, condition))
+	if (next > end || !value_begins(buf, at, condition))
 		return false;
 	if (condition->how == SHUNT_BEGINS_WITH || next == end)
 		return true;

@@ -201,6 +201,7 @@ static void conversions(void **state)
 		{ "what follows the path", 2, "POST", "/checkout", OF("POST /checkout/7?a=b", "1011"), OK, 1 },
 		{ "another path", 2, "POST", "/checkout", OF("POST /checkou", "1011"), OK, 0 },
 		{ "another path of the same first word", 2, "POST", "/checkout", OF("POST /checkoux/1", "1011"), OK, 0 },
+		{ "a target in absolute form", 2, "POST", "/checkout", OF("POST http://example.com:80/checkout/7", "1011"), OK, 1 },
 		{ "another method", 2, "POST", "/checkout", OF("PUT /checkout", "1011"), OK, 0 },
 		{ "a longer method", 2, "POST", "/checkout", OF("XPOST /checkout", "1011"), OK, 0 },
 		{ "another class", 2, "POST", "/checkout", OF("POST /checkout", "1011"), "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", 0 },
