@@ -161,6 +161,62 @@ static void a_winner_of_three_beats_both(void **state)
 	assert_int_equal(second->winner, 2);
 }
 
+/* The error is divided: among three pairs, and among the two intervals of a difference of percentiles. */
+static void several_statements_share_the_error(void **state)
+{
+	const struct stats_mean rates[] = { { 5000, 0.1, 5000 * 0.1 * 0.9 / 4999 }, { 5000, 0.05, 5000 * 0.05 * 0.95 / 4999 } };
+	struct interval third = stats_difference_interval(&rates[0], &rates[1], (struct stats_level){ 0.05 / 3, STRENGTH_TUNED_SAMPLE });
+	_cleanup_scene_ struct scene scene, latency;
+	_cleanup_(verdict_free) struct verdict *verdict = NULL, *by_latency = NULL;
+	const struct pair_claim *pair;
+	struct interval sixth;
+
+	(void)state;
+	scene_open(&scene, TESTING_ABN, 3);
+	put(&scene, 0, 5000, 500, 0);
+	put(&scene, 1, 5000, 250, 0);
+	put(&scene, 2, 5000, 245, 0);
+	verdict = judged(&scene);
+	assert_float_equal(verdict->pairs[0].interval.low, third.low, 1e-9);
+	assert_float_equal(verdict->pairs[0].interval.high, third.high, 1e-9);
+
+	scene_open(&latency, TESTING_ABN, 3);
+	latency.rewards[0].metric = latency.objectives[0].metric;
+	for (size_t v = 0; v < 3; v++)
+		put(&latency, v, 5000, 0, v == 0 ? 400 : 0);
+	by_latency = judged(&latency);
+	pair = &by_latency->pairs[0];
+	sixth = stats_rate_interval(4600, 5000, (struct stats_level){ 0.05 / 6, STRENGTH_TUNED_SAMPLE });
+	assert_true(sixth.high < 0.95); /* so the baseline's percentile is surely that of the slow ones, and the candidate's that of the others */
+	assert_true(pair->interval.high < -150 && pair->interval.low > -250);
+	assert_int_equal(pair->b_better, CLAIM_HOLDS);
+}
+
+/* At the very edge: the slow ones are too many at 5 % of error, and not at a sixth of that. */
+static void a_difference_of_percentiles_is_as_sure_as_any(void **state)
+{
+	struct stats_level level = { 0.05, STRENGTH_TUNED_SAMPLE }, half = { 0.025, STRENGTH_TUNED_SAMPLE };
+	_cleanup_scene_ struct scene scene;
+	_cleanup_(verdict_free) struct verdict *verdict = NULL, *sure = NULL;
+	double slow = 250;
+
+	(void)state;
+	while (stats_beta_binomial(5000 - slow, 5000, 0.95, level) < log(20) + 1e-9)
+		slow++;
+	assert_true(stats_beta_binomial(5000 - slow, 5000, 0.95, half) < log(40));
+	scene_open(&scene, TESTING_AB, 2);
+	scene.rewards[0].metric = scene.objectives[0].metric;
+	scene.objectives[0].upper = 1000;
+	put(&scene, 0, 5000, 0, slow);
+	put(&scene, 1, 5000, 0, 0);
+	verdict = judged(&scene);
+	assert_int_equal(verdict->kind, VERDICT_INCONCLUSIVE);
+	put(&scene, 0, 5000, 0, slow + 30);
+	sure = judged(&scene);
+	assert_int_equal(sure->kind, VERDICT_WINNER);
+	assert_int_equal(sure->winner, 1);
+}
+
 static void a_split_that_loses_users_blocks_the_winner(void **state)
 {
 	_cleanup_scene_ struct scene scene;
@@ -216,6 +272,25 @@ static void requests_of_few_users_are_no_large_sample(void **state)
 	verdict = judged(&scene);
 	assert_int_equal(verdict->kind, VERDICT_INSUFFICIENT_DATA);
 	assert_string_equal(verdict->why, "v2 has 2 users, of at least 100");
+}
+
+/* 12,500 responses of which 6 % are slow would be sure of a p95 above the limit; 250 users with 50 each are not. */
+static void a_percentile_of_few_users_is_wide(void **state)
+{
+	_cleanup_scene_ struct scene scene;
+	_cleanup_(verdict_free) struct verdict *many = NULL, *few = NULL;
+
+	(void)state;
+	scene_open(&scene, TESTING_CONFORMANCE, 1);
+	put(&scene, 0, 12500, 0, 0.06 * 12500);
+	many = judged(&scene);
+	assert_int_equal(many->objectives[0].claim, CLAIM_FAILS);
+	put(&scene, 0, 12500, 0, 0.06 * 12500);
+	scene.readings->evidence[0].sum[QUANTITY_UNITS] = 250;
+	scene.readings->evidence[0].product[QUANTITY_RESPONSES][QUANTITY_RESPONSES] = 250 * 50 * 50;
+	few = judged(&scene);
+	assert_float_equal(few->objectives[0].estimate.sample, 250, 1e-9);
+	assert_int_equal(few->objectives[0].claim, CLAIM_OPEN);
 }
 
 /* ---- what assess() makes of it ---- */
@@ -290,9 +365,12 @@ int main(void)
 		cmocka_unit_test(evidence_gives_the_verdict_of_the_table),
 		cmocka_unit_test(a_conformance_experiment_is_about_the_baseline),
 		cmocka_unit_test(a_winner_of_three_beats_both),
+		cmocka_unit_test(several_statements_share_the_error),
+		cmocka_unit_test(a_difference_of_percentiles_is_as_sure_as_any),
 		cmocka_unit_test(a_split_that_loses_users_blocks_the_winner),
 		cmocka_unit_test(a_metric_without_evidence_decides_nothing),
 		cmocka_unit_test(requests_of_few_users_are_no_large_sample),
+		cmocka_unit_test(a_percentile_of_few_users_is_wide),
 		cmocka_unit_test(without_strength_the_readings_decide_and_the_verdict_is_advice),
 		cmocka_unit_test(under_strength_a_rollback_has_to_be_sure),
 		cmocka_unit_test(the_status_has_the_evidence),
