@@ -370,6 +370,38 @@ static const struct run *find_holder(const struct run *run, const char *route)
 	return NULL;
 }
 
+static const struct virtual_service *find_route(const struct world *world, const char *route)
+{
+	for (size_t i = 0; route && i < world->virtual_service_count; i++) {
+		const struct object_meta *meta = &world->virtual_services[i].meta;
+		size_t length = strlen(meta->ns);
+
+		if (strncmp(route, meta->ns, length) == 0 && route[length] == '/' && strcmp(route + length + 1, meta->name) == 0)
+			return &world->virtual_services[i];
+	}
+	return NULL;
+}
+
+/*
+ * The shares that the users have to fall on, for the test of the split. Only where a split alone divides them, always in the same shares: the route has a single
+ * entry, which takes every request, and is still as it was when the experiment took it. Users that were forgotten would have to be missing evenly, which nobody knows.
+ */
+static void note_shares(struct run *run, const struct resolution *resolution)
+{
+	const struct virtual_service *vs = find_route(run->engine->world, resolution->route);
+	const struct http_route *only = !vs || vs->http_count + vs->tcp_count != 1 ? NULL : vs->http_count ? vs->http : vs->tcp;
+	const struct state_split *split = &run->state->split;
+
+	if (!only || only->match_count > 0 || !split->held || split->route_hash != vs->meta.hash || split_weighs(run->experiment) ||
+	    resolution->percent[0] < 0)
+		return;
+	for (size_t v = 0; v < run->experiment->version_count; v++) {
+		struct evidence *evidence = &run->readings->evidence[v];
+
+		evidence->share = evidence->lost > 0 ? 0 : resolution->percent[v] / 100;
+	}
+}
+
 static int begin_reading(struct run *run)
 {
 	struct resolution resolution = {};
@@ -389,6 +421,8 @@ static int begin_reading(struct run *run)
 		for (size_t m = 0; m < run->readings->metric_count; m++)
 			read_others(run, m, v);
 	}
+	if (r == 0)
+		note_shares(run, &resolution);
 	resolution_clear(&resolution, run->experiment->version_count);
 	return r;
 }
@@ -483,14 +517,9 @@ static void finish_reading(struct run *run)
 
 static uint64_t route_hash(const struct world *world, const char *route)
 {
-	for (size_t i = 0; route && i < world->virtual_service_count; i++) {
-		const struct object_meta *meta = &world->virtual_services[i].meta;
-		size_t length = strlen(meta->ns);
+	const struct virtual_service *vs = find_route(world, route);
 
-		if (strncmp(route, meta->ns, length) == 0 && route[length] == '/' && strcmp(route + length + 1, meta->name) == 0)
-			return meta->hash;
-	}
-	return 0;
+	return vs ? vs->meta.hash : 0;
 }
 
 /* ---- steering ---- */
