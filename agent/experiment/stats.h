@@ -11,7 +11,7 @@
  *     a mean, a ratio, a difference   asymptotic, normal mixture      Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central limit theory
  *                                                                     and asymptotic confidence sequences", arXiv:2103.06476, eq. (9)
  *     a rate                          exact, beta-binomial mixture    Howard, Ramdas, McAuliffe, Sekhon, "Time-uniform, nonparametric, nonasymptotic
- *                                                                     confidence sequences", Ann. Stat. 49(2) 2021, Propositions 4 to 7 (arXiv:1810.08240)
+ *                                                                     confidence sequences", Ann. Stat. 49(2) 2021, Propositions 4 and 6 (arXiv:1810.08240)
  *     a quantile                      exact, by the rate of values    Howard, Ramdas, "Sequential estimation of quantiles with applications to A/B testing
  *                                     below it                        and best-arm identification", Bernoulli 28(3) 2022, section 3 (arXiv:1906.09712)
  *     split of users                  exact, Dirichlet mixture        Lindon, Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022
@@ -37,13 +37,13 @@ struct stats_level {
 
 /*
  * The two-sided normal mixture: a process of variance v stays below this for ever with probability 1 - alpha; tightest at v_opt.
- * Howard et al. 2021, Proposition 5 and eq. (14); rho by the approximation of their Proposition 3.
+ * Howard et al. 2021, Proposition 4; rho by their section 3.5.
  */
 double stats_normal_mixture_bound(double v, double alpha, double v_opt);
 
 /*
  * The logarithm of the two-sided beta-binomial mixture: the evidence of x successes in n against a success probability of p, 0 < p < 1. P is excluded
- * when it is log(1 / alpha) or more. Mixes over Beta(k p, k (1 - p)), which is Howard et al. 2021, Proposition 7, with g = p, h = 1 - p. x and n
+ * when it is log(1 / alpha) or more. Mixes over Beta(k p, k (1 - p)), which is Howard et al. 2021, Proposition 6, with g = p, h = 1 - p. x and n
  * need not be whole.
  */
 double stats_beta_binomial(double x, double n, double p, struct stats_level level);
@@ -97,7 +97,7 @@ struct interval stats_quantile_interval(const double *count, size_t slots, doubl
 
 /*
  * The always-valid p-value of users[0..k) against the shares of a split (positive, sum 1): small when they cannot come from it. Lindon and Malek
- * 2022, eq. (5) to (7), with the prior Dirichlet(concentration * shares).
+ * 2022, section 2, with the prior Dirichlet(concentration * shares).
  */
 double stats_split_p_value(const double *users, const double *shares, size_t k, double concentration);
 
