@@ -30,6 +30,7 @@
 static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 
 #define SWEEP_MS 30000
+#define USERS_FRESH_MS 1000 /* readings within it, of all experiments, share a walk over the table of users */
 #define TELL_MS 500
 
 /* What an interface is there for. */
@@ -52,6 +53,9 @@ struct loop {
 	uint8_t salt[SALT_BYTES];
 	struct engine *engine;
 	struct tables *tables; /* what is committed; its notes belong to the world as it is */
+
+	struct user_fold *users; /* NULL: not read yet */
+	uint64_t users_at;       /* ms */
 
 	struct netlink_link *attached;
 	size_t attached_count;
@@ -263,6 +267,23 @@ static int on_read(void *arg, int series, struct series_numbers *ret_numbers)
 	return datapath_read_numbers(loop->datapath, series, ret_numbers);
 }
 
+static int on_read_users(void *arg, uint32_t trial, int series, struct user_sums *ret_sums)
+{
+	struct loop *loop = arg;
+	uint64_t now = uv_hrtime() / 1000000;
+	int r;
+
+	if (!loop->users || now - loop->users_at >= USERS_FRESH_MS) {
+		user_fold_free(&loop->users);
+		r = datapath_fold_users(loop->datapath, &loop->users);
+		if (r)
+			return r;
+		loop->users_at = now;
+	}
+	*ret_sums = *user_fold_find(loop->users, trial, (uint32_t)series);
+	return 0;
+}
+
 static int on_steer(void *arg)
 {
 	return steer(arg);
@@ -285,7 +306,7 @@ static void on_changed(void *arg)
 static int begin_experiments(struct loop *loop)
 {
 	const struct engine_options options = { .folder = loop->options->dir, .task = { .user = loop->options->task_user } };
-	const struct engine_edge edge = { on_resolve, on_read, on_steer, on_changed, loop };
+	const struct engine_edge edge = { on_resolve, on_read, on_read_users, on_steer, on_changed, loop };
 	int r;
 
 	r = engine_new(&loop->uv, &options, &edge, &loop->engine);
@@ -653,6 +674,7 @@ static void release(struct loop *loop)
 	world_free(&loop->world);
 	manifest_errors_release(&loop->errors);
 	json_decref(loop->state);
+	user_fold_free(&loop->users);
 	free(loop->attached);
 }
 

@@ -44,6 +44,20 @@ void user_sums_add(struct user_sums *sums, const struct shunt_user *user)
 	}
 }
 
+/* Of f = e + r every sum is that of e and that of r: f·a = e·a + r·a, f·f = e·e + 2 e·r + r·r. */
+void user_sums_count_refusals(struct user_sums *sums)
+{
+	double square = sums->product[USER_ERRORS][USER_ERRORS] + 2 * sums->product[USER_ERRORS][USER_REFUSALS] +
+			sums->product[USER_REFUSALS][USER_REFUSALS];
+
+	sums->sum[USER_ERRORS] += sums->sum[USER_REFUSALS];
+	for (int a = 0; a < USER_QUANTITIES; a++) {
+		sums->product[USER_ERRORS][a] += sums->product[USER_REFUSALS][a];
+		sums->product[a][USER_ERRORS] = sums->product[USER_ERRORS][a];
+	}
+	sums->product[USER_ERRORS][USER_ERRORS] = square;
+}
+
 static struct cell *cell_of(struct user_fold *fold, const struct shunt_user_key *key)
 {
 	struct cell **first = &fold->series[key->series], *cell;

@@ -52,4 +52,7 @@ void user_fold_free(struct user_fold **fold);
 /* Adds one user to the sums. Pure; for tests and simulations. */
 void user_sums_add(struct user_sums *sums, const struct shunt_user *user);
 
+/* From here on refusals are errors, too. */
+void user_sums_count_refusals(struct user_sums *sums);
+
 #endif

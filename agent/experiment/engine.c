@@ -13,6 +13,7 @@
 #include "experiment/split.h"
 #include "experiment/state.h"
 #include "experiment/status.h"
+#include "experiment/trial.h"
 #include "reading/builtin.h"
 #include "reading/collected.h"
 #include "reading/provider.h"
@@ -234,26 +235,57 @@ static void fail_builtins(struct run *run, size_t version, const char *problem)
 	}
 }
 
+/* What single users got of a version, when the experiment divides them. Returns whether that is known. */
+static bool read_users(struct run *run, int series, struct user_sums *ret_sums)
+{
+	const struct engine_edge *edge = &run->engine->edge;
+
+	if (!run->state->split.held || run->state->split.released || !edge->read_users)
+		return false;
+	if (edge->read_users(edge->arg, trial_id(run->state->uid), series, ret_sums) < 0)
+		return false;
+	if (run->experiment->refusals_are_errors)
+		user_sums_count_refusals(ret_sums);
+	return true;
+}
+
+static void read_evidence(const struct builtin_input *input, enum sample_unit unit, struct evidence *evidence)
+{
+	double lost;
+
+	if (!input->users || unit == UNIT_REQUEST) {
+		evidence_from_counters(&input->window, evidence);
+		return;
+	}
+	lost = (double)input->window.count.users - (double)input->users->users;
+	evidence_from_users(input->users, lost > 0 ? lost : 0, &input->window, evidence);
+}
+
 static void read_builtins(struct run *run, size_t version, const struct resolution *resolution)
 {
-	struct series_numbers window;
+	struct builtin_input input = { .converts = run->experiment->conversion.class > 0 };
+	struct user_sums users;
 	int r;
 
 	if (resolution->series[version] < 0) {
 		fail_builtins(run, version, resolution->problem ?: "the version is in no route");
 		return;
 	}
-	r = read_window(run, run->readings->versions[version], resolution->series[version], &window);
+	r = read_window(run, run->readings->versions[version], resolution->series[version], &input.window);
 	if (r < 0) {
 		fail_builtins(run, version, strerror(-r));
 		return;
 	}
-	evidence_from_counters(&window, &run->readings->evidence[version]);
+	if (run->experiment->refusals_are_errors)
+		builtin_count_refusals(&input.window);
+	if (read_users(run, resolution->series[version], &users))
+		input.users = &users;
+	read_evidence(&input, run->experiment->strength.unit, &run->readings->evidence[version]);
 	for (size_t m = 0; m < run->readings->metric_count; m++) {
 		struct metric_origin origin = metric_resolve(run->engine->world, run->ns, run->readings->metrics[m]);
 
 		if (origin.source == METRIC_BUILTIN)
-			builtin_read(origin.builtin, &window, &run->readings->cells[m * run->readings->version_count + version]);
+			builtin_read(origin.builtin, &input, &run->readings->cells[m * run->readings->version_count + version]);
 	}
 }
 
@@ -261,9 +293,9 @@ static void read_builtins(struct run *run, size_t version, const struct resoluti
 static void read_collected(struct run *run, size_t version)
 {
 	const json_t *data = json_object_get(run->state->collected, "data");
-	struct series_numbers numbers;
+	struct builtin_input input = {};
 
-	if (!collected_numbers(data, run->readings->versions[version], &numbers))
+	if (!collected_numbers(data, run->readings->versions[version], &input.window))
 		return;
 	for (size_t m = 0; m < run->readings->metric_count; m++) {
 		const char *reference = run->readings->metrics[m];
@@ -271,7 +303,7 @@ static void read_collected(struct run *run, size_t version)
 		bool iter8 = origin.object ? strcmp(origin.object->provider, "iter8") == 0 : strncmp(reference, "iter8-system/", 13) == 0;
 
 		if (origin.source == METRIC_BUILTIN && iter8)
-			builtin_read(origin.builtin, &numbers, &run->readings->cells[m * run->readings->version_count + version]);
+			builtin_read(origin.builtin, &input, &run->readings->cells[m * run->readings->version_count + version]);
 	}
 }
 
@@ -528,6 +560,7 @@ static uint64_t route_hash(const struct world *world, const char *route)
 static int hold(struct run *run, char **ret_problem)
 {
 	struct resolution resolution = {};
+	struct series_numbers window;
 	const struct run *holder;
 	int r = resolve(run, &resolution);
 
@@ -547,6 +580,8 @@ static int hold(struct run *run, char **ret_problem)
 			       &(struct split_origin){ resolution.route, route_hash(run->engine->world, resolution.route), resolution.names,
 						       resolution.percent[0] >= 0 ? resolution.percent : NULL });
 	}
+	for (size_t v = 0; r == 0 && v < run->experiment->version_count; v++) /* before the first of its users comes */
+		read_window(run, run->experiment->versions[v].name, resolution.series[v], &window);
 	resolution_clear(&resolution, run->experiment->version_count);
 	return r;
 }
@@ -864,7 +899,8 @@ int engine_set_world(struct engine *engine, const struct world *world)
 static struct steering split_steering(const struct run *run)
 {
 	const struct state_split *split = &run->state->split;
-	struct steering steering = { .experiment = run->label, .route = split->route, .salt = run->state->uid, .entry = split->entry };
+	struct steering steering = { .experiment = run->label, .route = split->route, .salt = run->state->uid, .entry = split->entry,
+				     .trial = trial_of(run->experiment, run->state->uid) };
 
 	for (size_t i = 0; i < split->shares.count; i++)
 		steering.shares[steering.share_count++] = (struct steering_share){ split->names[split->shares.items[i].version], split->shares.items[i].end };

@@ -37,6 +37,8 @@ struct engine_edge {
 	int (*resolve)(void *arg, const struct experiment *experiment, struct resolution *resolution);
 	/* datapath_read_numbers() */
 	int (*read)(void *arg, int series, struct series_numbers *ret_numbers);
+	/* user_fold_find() on a fold that is at most a second old. NULL: nobody tells users apart. */
+	int (*read_users)(void *arg, uint32_t trial, int series, struct user_sums *ret_sums);
 	/* Plan the live world anew with engine_steerings() and commit. Returns when the packets follow it: 0 or -errno. */
 	int (*steer)(void *arg);
 	/* Some status has changed. May be NULL. */

@@ -466,6 +466,22 @@ static int plan_items(struct planner *planner, struct body *body, const struct e
 	return default_item(body, entries) ? 0 : plan_stand_in(planner, body, entries, promoted, ret_full);
 }
 
+/* What the experiment on the route wants to know of its users. */
+static int add_trial(struct planner *planner, struct body *body, const char **ret_full)
+{
+	struct tables *t = planner->tables;
+	struct shunt_trial *trial;
+
+	if (!body->steering || !body->steering->trial.id)
+		return 0;
+	trial = TABLE_APPEND(planner, t->trials, t->trial_count, SHUNT_TRIALS, "trials", ret_full);
+	if (!trial)
+		return planner->out_of_memory ? -ENOMEM : -ENOSPC;
+	*trial = body->steering->trial;
+	body->trial = t->trial_count - 1;
+	return 0;
+}
+
 /* ---- the body --------------------------------------------------------------------------------------------------------------------------- */
 
 static void forget_matches(struct body *body)
@@ -490,6 +506,9 @@ static int plan_steering(struct planner *planner, struct body *body, const char 
 		return r;
 	rules_identity(planner, body);
 	body->steering = steering_of(planner, body);
+	r = add_trial(planner, body, ret_full);
+	if (r < 0)
+		return r;
 	promoted = promotion_of(planner, body);
 	r = plan_items(planner, body, &entries, &promoted, ret_full);
 	if (r < 0)
@@ -531,7 +550,7 @@ static int plan_body(struct planner *planner, struct body *body)
 {
 	struct tables *t = planner->tables;
 	size_t splits = t->split_count, versions = t->version_count, rings = t->ring_count, pods = t->pod_count,
-	       backends = planner->backend_count;
+	       backends = planner->backend_count, trials = t->trial_count;
 	struct place place = place_of_route(body->vs, 0, "%s", "");
 	const char *full = NULL;
 	int r;
@@ -552,6 +571,7 @@ static int plan_body(struct planner *planner, struct body *body)
 	t->version_count = versions;
 	t->ring_count = rings;
 	t->pod_count = pods;
+	t->trial_count = trials;
 	planner->backend_count = backends;
 	return 0;
 }
@@ -572,6 +592,7 @@ struct body *body_get(struct planner *planner, const struct virtual_service *vs,
 	*kept = body;
 	body->vs = vs;
 	body->port = port;
+	body->trial = SHUNT_NONE;
 	body->kind = vs->http_count ? SHUNT_KIND_REQUEST : SHUNT_KIND_CONNECTION;
 	return plan_body(planner, body) < 0 ? NULL : body;
 }

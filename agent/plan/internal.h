@@ -112,6 +112,7 @@ struct body {
 	size_t match_count;
 	uint16_t split; /* for what no match takes */
 	uint16_t item;  /* where that was written; SHUNT_NONE: nowhere, it stands in */
+	uint16_t trial; /* in tables->trials; SHUNT_NONE */
 	bool families[SHUNT_FAMILIES]; /* of its frontends */
 };
 

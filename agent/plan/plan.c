@@ -84,7 +84,7 @@ static void fill_route(const struct route_source *source, struct shunt_route *ro
 	for (size_t i = 0; i < route->host_len; i++)
 		route->host[i] = tolower((unsigned char)claim->host[i]);
 	route->split = body->split;
-	route->trial = SHUNT_NONE;
+	route->trial = body->trial;
 	route->item = body->item;
 	route->manifest = body->vs->gateway_api ? SHUNT_HTTP_ROUTE : SHUNT_VIRTUAL_SERVICE;
 }

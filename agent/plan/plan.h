@@ -30,6 +30,7 @@ struct steering {
 	int entry;        /* index of the entry (spec.http[], spec.tcp[]) that the shares are of; -1: the default one */
 	struct steering_share shares[SHUNT_SHARES];
 	size_t share_count; /* 0: the weights as they are written */
+	struct shunt_trial trial; /* of a running experiment, which wants to know what single users get; id 0: it does not */
 };
 
 enum note_level { NOTE_INFO, NOTE_WARNING, NOTE_ERROR };

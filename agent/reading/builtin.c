@@ -13,96 +13,170 @@
 
 /* ---- the metrics ---- */
 
-static void request_count(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+static void request_count(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
 {
 	(void)builtin;
-	reading_set(reading, (double)window->count.requests);
+	reading_set(reading, (double)input->window.count.requests);
 }
 
-static void error_count(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+static void error_count(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
 {
 	(void)builtin;
-	reading_set(reading, (double)window->count.errors);
+	reading_set(reading, (double)input->window.count.errors);
 }
 
 /* A rate or a latency of no requests is no number; a count of none is 0. */
-static bool has_requests(const struct series_numbers *window, struct reading *reading)
+static bool has_requests(const struct builtin_input *input, struct reading *reading)
 {
-	if (window->count.requests > 0)
+	if (input->window.count.requests > 0)
 		return true;
 	reading_fail(reading, "no request has reached the version since the experiment began");
 	return false;
 }
 
-static void error_rate(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+static void error_rate(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
 {
 	(void)builtin;
-	if (has_requests(window, reading))
-		reading_set(reading, (double)window->count.errors / (double)window->count.requests);
+	if (has_requests(input, reading))
+		reading_set(reading, (double)input->window.count.errors / (double)input->window.count.requests);
 }
 
-static void connection_failures(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+static void connection_failures(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
 {
 	(void)builtin;
-	reading_set(reading, (double)window->count.aborted);
+	reading_set(reading, (double)input->window.count.aborted);
 }
 
-/* Latencies are of whole responses; a version whose requests have none yet has no latency. The sample is then those responses. */
-static bool has_responses(const struct series_numbers *window, struct reading *reading)
+/* The sample of a time is the responses that have it; a version whose requests have none yet has no such time. */
+static bool has_times(const struct builtin_input *input, __u64 count, const char *what, struct reading *reading)
 {
-	if (!has_requests(window, reading))
+	if (!has_requests(input, reading))
 		return false;
-	reading->sample = (double)window->count.latency_count;
-	if (window->count.latency_count > 0)
+	reading->sample = (double)count;
+	if (count > 0)
 		return true;
-	reading_fail(reading, "none of its %llu requests has a whole response yet", (unsigned long long)window->count.requests);
+	reading_fail(reading, "none of its %llu requests has %s yet", (unsigned long long)input->window.count.requests, what);
 	return false;
 }
 
-static void mean_latency(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+static bool has_responses(const struct builtin_input *input, struct reading *reading)
+{
+	return has_times(input, input->window.count.latency_count, "a whole response", reading);
+}
+
+static bool has_first_bytes(const struct builtin_input *input, struct reading *reading)
+{
+	return has_times(input, input->window.count.ttfb_count, "the first byte of a response", reading);
+}
+
+static void mean_latency(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
 {
 	(void)builtin;
-	if (!has_responses(window, reading))
-		return;
-	reading_set(reading, (double)window->count.latency_sum_ns / (double)window->count.latency_count / NS_PER_MS);
+	if (has_responses(input, reading))
+		reading_set(reading, (double)input->window.count.latency_sum_ns / (double)input->window.count.latency_count / NS_PER_MS);
 }
 
-static void latency_percentile(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+static void mean_first_byte(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
 {
-	struct shunt_quantile quantile;
-
-	if (!has_responses(window, reading))
-		return;
-	quantile = shunt_hist_quantile((const __u64 *)window->latency[SHUNT_LATENCY_TOTAL].slot, builtin->basis.quantile);
-	reading_set(reading, quantile.mid_ns / NS_PER_MS);
+	(void)builtin;
+	if (has_first_bytes(input, reading))
+		reading_set(reading, (double)input->window.count.ttfb_sum_ns / (double)input->window.count.ttfb_count / NS_PER_MS);
 }
 
-#define PERCENTILE(text, fraction)                                                                                                                     \
-	{                                                                                                                                              \
-		text "th-percentile-tail-latency", text "th percentile tail latency", "milliseconds", METRIC_GAUGE, latency_percentile,                \
-		{ .form = FORM_QUANTILE, .quantile = fraction }                                                                                                \
+static void read_quantile(const struct shunt_hist *hist, double quantile, struct reading *reading)
+{
+	reading_set(reading, shunt_hist_quantile((const __u64 *)hist->slot, quantile).mid_ns / NS_PER_MS);
+}
+
+static void latency_percentile(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
+{
+	if (has_responses(input, reading))
+		read_quantile(&input->window.latency[SHUNT_LATENCY_TOTAL], builtin->quantile, reading);
+}
+
+static void first_byte_percentile(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
+{
+	if (has_first_bytes(input, reading))
+		read_quantile(&input->window.latency[SHUNT_LATENCY_TTFB], builtin->quantile, reading);
+}
+
+/* Entries of the table, also of those that it had to forget. */
+static void user_count(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
+{
+	(void)builtin;
+	if (input->users)
+		reading_set(reading, (double)input->window.count.users);
+	else
+		reading_fail(reading, "users are told apart only while the experiment divides those of one route");
+}
+
+static bool has_conversion(const struct builtin_input *input, struct reading *reading)
+{
+	if (input->converts && input->users)
+		return true;
+	if (!input->converts)
+		reading_fail(reading, "the experiment does not say what a conversion is: annotation shunt.dev/conversion, such as \"POST /checkout 2xx\"");
+	else
+		reading_fail(reading, "conversions are counted only while the experiment divides the users of one route");
+	return false;
+}
+
+static void conversion_count(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
+{
+	(void)builtin;
+	if (has_conversion(input, reading))
+		reading_set(reading, (double)input->window.count.conversions);
+}
+
+/* Of the users that are remembered: the share that converted, however often. */
+static void conversion_rate(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
+{
+	(void)builtin;
+	if (!has_conversion(input, reading))
+		return;
+	reading->sample = (double)input->users->users;
+	if (input->users->users > 0)
+		reading_set(reading, input->users->sum[USER_CONVERTED] / (double)input->users->users);
+	else
+		reading_fail(reading, "no user's request to the version is over yet");
+}
+
+#define PERCENTILES(text, fraction)                                                                                                       \
+	{                                                                                                                                 \
+		text "th-percentile-tail-latency", text "th percentile tail latency", "milliseconds", METRIC_GAUGE, latency_percentile,   \
+		{ .form = FORM_QUANTILE, .quantile = fraction }, "latency-" text "th-percentile", fraction                                \
+	},                                                                                                                                \
+	{                                                                                                                                 \
+		text "th-percentile-time-to-first-byte", text "th percentile of the time to the response's first byte", "milliseconds",   \
+		METRIC_GAUGE, first_byte_percentile, { .form = FORM_NONE }, "time-to-first-byte-" text "th-percentile", fraction          \
 	}
 
 static const struct builtin builtins[] = {
-	{ "request-count", "Number of requests", "", METRIC_COUNTER, request_count, { .form = FORM_COUNT } },
+	{ "request-count", "Number of requests", "", METRIC_COUNTER, request_count, { .form = FORM_COUNT }, NULL, 0 },
 	{ "error-count", "Number of error responses: status 500 and above, and connections that ended before their response", "", METRIC_COUNTER, error_count,
-	  { .form = FORM_COUNT } },
+	  { .form = FORM_COUNT }, NULL, 0 },
 	{ "error-rate", "Fraction of requests with error responses", "", METRIC_GAUGE, error_rate,
-	  { FORM_FRACTION, QUANTITY_ERRORS, QUANTITY_REQUESTS, 0 } },
-	{ "connection-failures", "Number of connections that ended before their response", "", METRIC_COUNTER, connection_failures, { .form = FORM_COUNT } },
-	{ "mean-latency", "Mean latency", "milliseconds", METRIC_GAUGE, mean_latency, { FORM_RATIO, QUANTITY_LATENCY_MS, QUANTITY_RESPONSES, 0 } },
-	PERCENTILE("50", 0.5),
-	PERCENTILE("75", 0.75),
-	PERCENTILE("90", 0.9),
-	PERCENTILE("95", 0.95),
-	PERCENTILE("99", 0.99),
-	PERCENTILE("99.9", 0.999),
+	  { FORM_FRACTION, QUANTITY_ERRORS, QUANTITY_REQUESTS, 0 }, NULL, 0 },
+	{ "connection-failures", "Number of connections that ended before their response", "", METRIC_COUNTER, connection_failures, { .form = FORM_COUNT },
+	  NULL, 0 },
+	{ "user-count", "Number of users", "", METRIC_COUNTER, user_count, { .form = FORM_COUNT }, NULL, 0 },
+	{ "conversion-count", "Number of responses that are conversions", "", METRIC_COUNTER, conversion_count, { .form = FORM_COUNT }, NULL, 0 },
+	{ "conversion-rate", "Fraction of users with a conversion", "", METRIC_GAUGE, conversion_rate,
+	  { FORM_FRACTION, QUANTITY_CONVERSIONS, QUANTITY_UNITS, 0 }, NULL, 0 },
+	{ "mean-latency", "Mean latency", "milliseconds", METRIC_GAUGE, mean_latency, { FORM_RATIO, QUANTITY_LATENCY_MS, QUANTITY_RESPONSES, 0 }, NULL, 0 },
+	{ "mean-time-to-first-byte", "Mean time to the response's first byte", "milliseconds", METRIC_GAUGE, mean_first_byte, { .form = FORM_NONE }, NULL, 0 },
+	PERCENTILES("50", 0.5),
+	PERCENTILES("75", 0.75),
+	PERCENTILES("90", 0.9),
+	PERCENTILES("95", 0.95),
+	PERCENTILES("99", 0.99),
+	PERCENTILES("99.9", 0.999),
 };
 
 const struct builtin *builtin_find(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(builtins); i++) {
-		if (strcmp(builtins[i].name, name) == 0)
+		if (strcmp(builtins[i].name, name) == 0 || (builtins[i].also && strcmp(builtins[i].also, name) == 0))
 			return &builtins[i];
 	}
 	return NULL;
@@ -121,11 +195,16 @@ char *builtin_names(void)
 	return fclose(out) == 0 ? TAKE_PTR(names) : NULL;
 }
 
-void builtin_read(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading)
+void builtin_read(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading)
 {
 	reading->has_sample = true;
-	reading->sample = (double)window->count.requests;
-	builtin->compute(builtin, window, reading);
+	reading->sample = (double)input->window.count.requests;
+	builtin->compute(builtin, input, reading);
+}
+
+void builtin_count_refusals(struct series_numbers *window)
+{
+	window->count.errors += window->count.status[4];
 }
 
 /* ---- windows ---- */

@@ -15,17 +15,26 @@
 #include "datapath/datapath.h"
 #include "reading/reading.h"
 
+/* What a version got since the experiment began. */
+struct builtin_input {
+	struct series_numbers window;  /* builtin_window() */
+	const struct user_sums *users; /* NULL: nobody was told apart */
+	bool converts;                 /* the experiment says what a conversion is */
+};
+
 /* One built-in metric. */
 struct builtin {
 	const char *name;        /* what follows "shunt/" */
 	const char *description;
 	const char *units;       /* "" when it has none */
 	enum metric_type type;
-	void (*compute)(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading);
+	void (*compute)(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading);
 	struct metric_basis basis; /* what evidence its value rests on */
+	const char *also;        /* another name; NULL: none */
+	double quantile;         /* of a percentile metric */
 };
 
-/* The metric of a name without "shunt/"; NULL: there is none. */
+/* The metric of a name without "shunt/", also as Iter8's built-in family spells it ("latency-95th-percentile"); NULL: there is none. */
 const struct builtin *builtin_find(const char *name);
 
 /* The names of all of them, "a, b and c", for messages; the caller frees it. */
@@ -38,7 +47,10 @@ char *builtin_names(void);
 bool builtin_window(const struct series_numbers *now, const struct series_numbers *base, struct series_numbers *ret_window);
 
 /* Computes a metric over a window. Of no requests there is a count, 0, but neither rate nor latency. */
-void builtin_read(const struct builtin *builtin, const struct series_numbers *window, struct reading *reading);
+void builtin_read(const struct builtin *builtin, const struct builtin_input *input, struct reading *reading);
+
+/* Statuses 400..499 are errors, too, in a window of counters. */
+void builtin_count_refusals(struct series_numbers *window);
 
 /* A base as the status file keeps it: only what is not zero. */
 json_t *builtin_base_to_json(const struct series_numbers *numbers);

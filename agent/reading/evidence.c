@@ -54,6 +54,27 @@ void evidence_from_counters(const struct series_numbers *window, struct evidence
 	evidence_set_latency(window, ret_evidence);
 }
 
+void evidence_from_users(const struct user_sums *sums, double lost, const struct series_numbers *window, struct evidence *ret_evidence)
+{
+	static const enum user_quantity source[QUANTITY_MAX] = {
+		[QUANTITY_REQUESTS] = USER_REQUESTS,
+		[QUANTITY_ERRORS] = USER_ERRORS,
+		[QUANTITY_RESPONSES] = USER_TIMED,
+		[QUANTITY_LATENCY_MS] = USER_LATENCY,
+		[QUANTITY_CONVERSIONS] = USER_CONVERTED,
+	};
+
+	*ret_evidence = (struct evidence){ .present = true, .unit = UNIT_USER, .lost = lost };
+	ret_evidence->sum[QUANTITY_UNITS] = ret_evidence->product[QUANTITY_UNITS][QUANTITY_UNITS] = (double)sums->users;
+	for (enum quantity a = QUANTITY_REQUESTS; a < QUANTITY_MAX; a++) {
+		ret_evidence->sum[a] = sums->sum[source[a]];
+		set_product(ret_evidence, QUANTITY_UNITS, a, sums->sum[source[a]]);
+		for (enum quantity b = QUANTITY_REQUESTS; b < QUANTITY_MAX; b++)
+			ret_evidence->product[a][b] = sums->product[source[a]][source[b]];
+	}
+	evidence_set_latency(window, ret_evidence);
+}
+
 const char *evidence_unit_name(enum sample_unit unit)
 {
 	return unit == UNIT_USER ? "user" : "request";

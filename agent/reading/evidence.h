@@ -51,6 +51,9 @@ void evidence_add(struct evidence *evidence, const double values[QUANTITY_MAX]);
 /* The evidence that the counters of a version give, which know no users: unit request. Conversions are not among them. */
 void evidence_from_counters(const struct series_numbers *window, struct evidence *ret_evidence);
 
+/* The evidence of users: unit user, and conversions are users that converted. lost: users that the table had to forget; window: for the histogram. */
+void evidence_from_users(const struct user_sums *sums, double lost, const struct series_numbers *window, struct evidence *ret_evidence);
+
 /* The histogram of a window; for evidence that was added up by user. */
 void evidence_set_latency(const struct series_numbers *window, struct evidence *evidence);
 

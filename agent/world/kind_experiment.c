@@ -259,7 +259,7 @@ static void check_experiment(struct decoder *d, const struct cursor *at, void *t
 	struct cursor spec = cursor_member(at, "spec"), strategy = cursor_member(&spec, "strategy");
 	struct cursor criteria = cursor_member(&spec, "criteria"), objectives = cursor_member(&criteria, "objectives");
 
-	(void)d;
+	decode_experiment_annotations(d, at, experiment);
 	experiment->deployment_set = json_is_string(json_object_get(strategy.value, "deploymentPattern"));
 	for (size_t i = 0; experiment->deployment == DEPLOYMENT_BLUE_GREEN && i < experiment->objective_count; i++)
 		if (!json_is_boolean(json_object_get(json_array_get(objectives.value, i), "rollback_on_failure")))
@@ -311,6 +311,8 @@ void experiment_release(void *object)
 	free(experiment->objectives);
 	strings_free(experiment->indicators, experiment->indicator_count);
 	versions_free(experiment->versions, experiment->version_count);
+	free(experiment->conversion.method);
+	free(experiment->conversion.path);
 	free(experiment->request_count);
 	free(experiment->target);
 }

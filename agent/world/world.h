@@ -230,6 +230,13 @@ struct strength {
 	enum sample_unit unit;
 };
 
+/* A response of a status class to a request of a method whose target begins with a path. */
+struct conversion {
+	int class;    /* 1..5; 0: the experiment has no conversion */
+	char *method; /* "": any */
+	char *path;   /* "": any */
+};
+
 struct experiment {
 	struct object_meta meta;
 	char *target;
@@ -247,6 +254,8 @@ struct experiment {
 	struct objective *objectives;
 	size_t objective_count;
 	struct strength strength;
+	struct conversion conversion; /* annotation shunt.dev/conversion */
+	bool refusals_are_errors;     /* annotation shunt.dev/errors-from is 400: statuses 400..499 are errors, too; else only 500 and above */
 	int32_t interval_seconds, iterations_per_loop, max_loops;
 	struct version_detail *versions; /* [0] is the baseline, then the candidates in order; count 0: no versionInfo */
 	size_t version_count;

@@ -144,9 +144,16 @@ static __always_inline void request_over(struct shunt_flow *flow, enum request_e
 
 static __always_inline void answer_first_byte(struct shunt_flow *flow, __u64 now)
 {
+	struct shunt_count *count = series_count(flow->series);
+
 	flow->flags &= ~SHUNT_F_WAITING;
-	if (flow->flags & SHUNT_F_MEASURED)
-		latency_record(flow->series, SHUNT_LATENCY_TTFB, now - flow->started);
+	if (!(flow->flags & SHUNT_F_MEASURED))
+		return;
+	latency_record(flow->series, SHUNT_LATENCY_TTFB, now - flow->started);
+	if (!count)
+		return;
+	count->ttfb_count++;
+	count->ttfb_sum_ns += now - flow->started;
 }
 
 /* By what its head said. */

@@ -561,6 +561,8 @@ struct shunt_count {
 	__u64 latency_count;     /* whole responses: first byte of the request to last byte of the response, at the client's interface */
 	__u64 latency_sum_ns;
 	__u64 latency_sumsq_us2; /* sum of squares, in us^2 */
+	__u64 ttfb_count;        /* first bytes of responses: first byte of the request to there */
+	__u64 ttfb_sum_ns;
 	__u64 conversions;       /* of whatever trial was on when the response came */
 	__u64 users;             /* entries made in shunt_user; those that are not there any more were evicted */
 };

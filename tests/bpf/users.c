@@ -213,6 +213,7 @@ static void conversions(void **state)
 		{ "a path of whole words, cut", 2, "", "/a234567", OF("GET /a23456", "1011"), OK, 0 },
 		{ "a long path", 2, "GET", LONG_PATH, OF("GET " LONG_PATH, "1011"), OK, 1 },
 		{ "a long path, its last byte another", 2, "GET", LONG_PATH, OF("GET /a23456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123x", "1011"), OK, 0 },
+		{ "a target in absolute form", 2, "POST", "/checkout", OF("POST http://example.com:80/checkout/1", "1011"), OK, 1 },
 		{ "nothing is one", 0, "POST", "/checkout", OF("POST /checkout", "1011"), OK, 0 },
 	};
 

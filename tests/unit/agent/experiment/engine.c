@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "experiment/status.h"
+#include "experiment/trial.h"
 #include "shunt/histogram.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -72,6 +73,8 @@ struct bench {
 	bool promoted_on_disk; /* the status file had the promotion when steering was asked for */
 	char *steered_to;      /* version of the only steering's promotion, "split" while it is none, "" without a steering */
 	char *salt;            /* of it */
+	struct shunt_trial planned; /* of it */
+	uint32_t trial;        /* whose users were asked for */
 	uint64_t candidate_end[8]; /* what flowers-v2 had of the hashes at the first steerings, in their order */
 	double percent;        /* weight of flowers-v2 as the route's manifest says it */
 	const char *stop_stage; /* stop the loop when an experiment's status says this */
@@ -100,7 +103,7 @@ static int edge_resolve(void *arg, const struct experiment *experiment, struct r
 	return 0;
 }
 
-/* Every look finds 20 more requests of 10 ms (baseline) or 12 ms. */
+/* Once the experiment has the split, every look finds 20 more requests of 10 ms (baseline) or 12 ms. */
 static int edge_read(void *arg, int series, struct series_numbers *ret_numbers)
 {
 	struct bench *bench = arg;
@@ -109,10 +112,26 @@ static int edge_read(void *arg, int series, struct series_numbers *ret_numbers)
 
 	bench->reads++;
 	*ret_numbers = *n;
+	if (!bench->steered)
+		return 0;
 	n->count.requests += 20;
 	n->count.latency_count += 20;
 	n->count.latency_sum_ns += 20 * ns;
 	n->latency[SHUNT_LATENCY_TOTAL].slot[shunt_hist_slot(ns)] += 20;
+	return 0;
+}
+
+/* Two users of ten requests each for each look. */
+static int edge_read_users(void *arg, uint32_t trial, int series, struct user_sums *ret_sums)
+{
+	static const struct shunt_user user = { .requests = 10, .timed = 10, .latency_us = 100000 };
+	struct bench *bench = arg;
+	const struct series_numbers *n = &bench->numbers[series - 7];
+
+	bench->trial = trial;
+	*ret_sums = (struct user_sums){};
+	for (uint64_t i = 10; i <= n->count.requests; i += 10)
+		user_sums_add(ret_sums, &user);
 	return 0;
 }
 
@@ -136,6 +155,8 @@ static int edge_steer(void *arg)
 	if (count == 1 && bench->steered < 8)
 		bench->candidate_end[bench->steered] = steerings[0].share_count > 1 ? steerings[0].shares[0].end : 0;
 	text_replace(&bench->salt, "%s", count == 1 ? steerings[0].salt : "");
+	if (count == 1 && !steerings[0].version)
+		bench->planned = steerings[0].trial;
 	bench->steered++;
 	bench->promoted_on_disk = json_is_object(recorded);
 	text_replace(&bench->steered_to, "%s", count == 1 ? steerings[0].version ?: "split" : "");
@@ -203,7 +224,7 @@ static void limit_reached(uv_timer_t *timer)
 static void start_engine(struct bench *bench)
 {
 	struct engine_options options = { .folder = bench->folder, .interval_ms = INTERVAL_MS, .task = { .user = "root" } };
-	struct engine_edge edge = { edge_resolve, edge_read, edge_steer, edge_changed, bench };
+	struct engine_edge edge = { edge_resolve, edge_read, edge_read_users, edge_steer, edge_changed, bench };
 
 	assert_int_equal(engine_new(&bench->loop, &options, &edge, &bench->engine), 0);
 }
@@ -363,7 +384,7 @@ static void t13_the_winners_users_stay_because_steering_comes_before_the_finish_
 {
 	struct bench *bench = *state;
 	struct engine_options options = { .folder = bench->folder, .interval_ms = INTERVAL_MS, .task = { .user = "root" } };
-	struct engine_edge edge = { edge_resolve, edge_read, steer_and_leave_mark, edge_changed, bench };
+	struct engine_edge edge = { edge_resolve, edge_read, edge_read_users, steer_and_leave_mark, edge_changed, bench };
 	_cleanup_free_ char *finish = text_printf("test -e %s/steered", bench->folder);
 	_cleanup_json_ json_t *status = NULL;
 
@@ -816,6 +837,25 @@ static void a_status_file_that_cannot_be_read_stops_the_experiment_and_stays(voi
 	assert_int_equal(bench->reads, 0);
 }
 
+static void users_are_told_apart_by_the_experiments_own_number(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *plain = tutorial(route_yaml, "true", 2), *changed = NULL;
+	_cleanup_json_ json_t *status = NULL;
+	const char *name = strstr(plain, "{name: exp}");
+
+	changed = text_printf("%.*s{name: exp, annotations: {shunt.dev/conversion: POST /buy 3xx}}%s", (int)(name - plain), plain, name + 11);
+	set_world(bench, TAKE_PTR(changed));
+	run_until(bench, "Completed", 0);
+	assert_true(bench->planned.id != 0);
+	assert_int_equal(bench->planned.id, trial_id(bench->salt));
+	assert_int_equal(bench->trial, bench->planned.id);
+	assert_int_equal(bench->planned.class, 3);
+	assert_string_equal(bench->planned.method, "POST");
+	assert_string_equal(bench->planned.path, "/buy");
+	assert_true(trial_id("another") != trial_id("anothes"));
+}
+
 static void an_unknown_metric_is_named_in_the_status(void **state)
 {
 	struct bench *bench = *state;
@@ -855,6 +895,7 @@ int main(void)
 		T(a_route_that_another_experiment_divides_is_not_taken_from_it),
 		T(a_second_experiment_on_the_target_waits_for_the_first),
 		T(a_status_file_that_cannot_be_read_stops_the_experiment_and_stays),
+		T(users_are_told_apart_by_the_experiments_own_number),
 		T(an_unknown_metric_is_named_in_the_status),
 	};
 

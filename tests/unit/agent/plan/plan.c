@@ -107,6 +107,25 @@ static void the_tutorial_steers_101_to_the_candidate_on_both_families(void **sta
 		"warning test.yaml:26 VirtualService default/routing-rule spec.http[1]: spec.http[1].route[0].headers.request.set.Host is accepted, not done yet\n");
 }
 
+static void an_experiments_trial_is_on_its_route_alone(void **state)
+{
+	static const struct shunt_trial trial = { .id = 77, .class = 2, .method_len = 4, .method = "POST" };
+	_cleanup_world_ struct world *world = world_of(tutorial);
+	struct steering steerings[] = { { .experiment = (char *)"default/other", .route = (char *)"default/elsewhere", .entry = -1, .trial.id = 5 },
+					{ .experiment = (char *)"default/exp", .route = (char *)"default/routing-rule", .entry = -1, .trial = trial } };
+	_cleanup_tables_ struct tables *tables = plan_of(world, steerings, 2), *plain = plan_of(world, NULL, 0);
+
+	(void)state;
+	assert_int_equal(tables->trial_count, 1);
+	assert_memory_equal(&tables->trials[0], &trial, sizeof(trial));
+	assert_true(tables->route_count > 0);
+	for (size_t i = 0; i < tables->route_count; i++)
+		assert_int_equal(tables->routes[i].trial, 0);
+	assert_int_equal(plain->trial_count, 0);
+	for (size_t i = 0; i < plain->route_count; i++)
+		assert_int_equal(plain->routes[i].trial, SHUNT_NONE);
+}
+
 static void a_promotion_gives_the_version_everything(void **state)
 {
 	_cleanup_world_ struct world *world = world_of(tutorial);
@@ -1084,6 +1103,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_tutorial_steers_101_to_the_candidate_on_both_families),
+		cmocka_unit_test(an_experiments_trial_is_on_its_route_alone),
 		cmocka_unit_test(a_promotion_gives_the_version_everything),
 		cmocka_unit_test(frontends_follow_hosts_gateways_and_annotations),
 		cmocka_unit_test(rules_follow_istios_order),

@@ -56,11 +56,35 @@ static void counters_are_users_with_one_request_each(void **state)
 	assert_true(by_request.latency[shunt_hist_slot(1000000)] == 4);
 }
 
+static void users_of_the_kernel_become_evidence(void **state)
+{
+	static const struct shunt_user alice = { .latency_us = 50000, .requests = 3, .timed = 2, .errors = 1, .refusals = 1, .conversions = 2 };
+	static const struct shunt_user bob = { .latency_us = 20000, .requests = 4, .timed = 4 };
+	static const struct series_numbers window = { .latency[SHUNT_LATENCY_TOTAL].slot[9] = 6 };
+	struct evidence evidence, by_hand = {};
+	struct user_sums sums = {};
+
+	(void)state;
+	user_sums_add(&sums, &alice);
+	user_sums_add(&sums, &bob);
+	for (int refusals = 0; refusals < 2; refusals++) {
+		by_hand = (struct evidence){};
+		evidence_add(&by_hand, (const double[QUANTITY_MAX]){ 1, 3, 1 + refusals, 2, 50, 1 });
+		evidence_add(&by_hand, (const double[QUANTITY_MAX]){ 1, 4, 0, 4, 20, 0 });
+		evidence_from_users(&sums, 3, &window, &evidence);
+		assert_true(evidence.present && evidence.unit == UNIT_USER && evidence.lost == 3 && evidence.latency[9] == 6);
+		assert_memory_equal(evidence.sum, by_hand.sum, sizeof(by_hand.sum));
+		assert_memory_equal(evidence.product, by_hand.product, sizeof(by_hand.product));
+		user_sums_count_refusals(&sums);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(users_are_added_with_their_products),
 		cmocka_unit_test(counters_are_users_with_one_request_each),
+		cmocka_unit_test(users_of_the_kernel_become_evidence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

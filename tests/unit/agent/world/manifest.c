@@ -430,6 +430,14 @@ static const struct {
 	{ EXP TARGET "  versionInfo:\n    baseline: {name: v1, weightObjRef: {path: x}}\n", 8, "spec.versionInfo.baseline.weightObjRef.path",
 	  "unknown field",
 	  "fieldPath" },
+#define ANNOTATED(text) "apiVersion: iter8.tools/v2alpha2\nkind: Experiment\nmetadata:\n  name: e\n  annotations:\n    " text "\nspec:\n" TARGET
+	{ ANNOTATED("shunt.dev/conversion: ''"), 6, "metadata.annotations[shunt.dev/conversion]", "found \"\"", "such as \"POST /checkout 2xx\"" },
+	{ ANNOTATED("shunt.dev/conversion: POST checkout"), 6, "metadata.annotations[shunt.dev/conversion]", "found \"POST checkout\"", "" },
+	{ ANNOTATED("shunt.dev/conversion: post /checkout"), 6, "metadata.annotations[shunt.dev/conversion]", "found \"post /checkout\"", "" },
+	{ ANNOTATED("shunt.dev/conversion: /checkout POST"), 6, "metadata.annotations[shunt.dev/conversion]", "found \"/checkout POST\"", "" },
+	{ ANNOTATED("shunt.dev/conversion: POST /checkout 6xx"), 6, "metadata.annotations[shunt.dev/conversion]", "6xx", "" },
+	{ ANNOTATED("shunt.dev/conversion: POST /a /b"), 6, "metadata.annotations[shunt.dev/conversion]", "/b", "" },
+	{ ANNOTATED("shunt.dev/errors-from: '404'"), 6, "metadata.annotations[shunt.dev/errors-from]", "found \"404\"", "\"400\", \"500\"" },
 	/* Metric */
 	{ METRIC "  type: gauge\n", 5, "spec.type", "found text \"gauge\"; did you mean \"Gauge\"?", "Gauge, Counter" },
 	{ METRIC "  method: PUT\n", 5, "spec.method", "found text \"PUT\"", "GET, POST" },
