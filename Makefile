@@ -17,7 +17,7 @@ O     ?= $(if $(SAN),build/san,build)
 CC    ?= gcc
 CLANG ?= clang-14
 LLVM_STRIP ?= llvm-strip-14
-LIBS  := libbpf libcurl libuv jansson yaml-0.1 libcap-ng libmnl gsl
+LIBS  := libbpf libcurl libuv jansson yaml-0.1 libcap-ng libmnl libmicrohttpd gsl
 
 # pkg-config is asked only when something is compiled: on a new machine it is not there until `make deps` ran.
 CFLAGS   ?= -O2 -g

@@ -21,6 +21,7 @@ struct run_options {
 	struct cmd_common common;
 	const char *interfaces, *uplinks, *return_at, *node_name, *attach, *task_user;
 	unsigned int users, flows, pod_deadline, quiet;
+	const char *listen;
 	bool host, once;
 };
 
@@ -37,6 +38,8 @@ static const struct cmd_option cmd_options[] = {
 	{ "node-name", 0, CMD_STRING, "NAME", "this node, as nodeName in EndpointSlices; the host's name when absent", offsetof(struct run_options, node_name) },
 	{ "attach", 0, CMD_STRING, "HOW", "tcx, clsact, or auto: tcx where the kernel has it", offsetof(struct run_options, attach) },
 	{ "task-user", 0, CMD_STRING, "USER", "whom tasks of experiments run as; nobody when absent", offsetof(struct run_options, task_user) },
+	{ "listen", 0, CMD_STRING, "ADDRESS:PORT", "serve /metrics, /healthz and /readyz there, as 127.0.0.1:9642; nothing is served when absent",
+	  offsetof(struct run_options, listen) },
 	{ "users", 0, CMD_NUMBER, "N", "how many users of experiments are told apart, 1048576 when absent; 128 bytes each", offsetof(struct run_options, users) },
 	{ "flows", 0, CMD_NUMBER, "N", "how many connections are steered at one time, 262144 when absent; about 600 bytes each",
 	  offsetof(struct run_options, flows) },
@@ -80,6 +83,7 @@ static int run(const void *options, int argc, char **argv)
 		.run_dir = o->common.run_dir,
 		.task_user = o->task_user,
 		.wishes = { .users = o->users, .flows = o->flows, .pod_deadline_ms = o->pod_deadline, .quiet_ms = o->quiet },
+		.listen = o->listen,
 		.once = o->once,
 	};
 	int r;

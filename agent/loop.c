@@ -21,6 +21,8 @@
 #include "experiment/split.h"
 #include "plan/plan.h"
 #include "salt.h"
+#include "serve/exposition.h"
+#include "serve/server.h"
 #include "util/addr.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -54,6 +56,7 @@ struct loop {
 	struct engine *engine;
 	struct tables *tables; /* what is committed; its notes belong to the world as it is */
 
+	struct server *server;
 	struct user_fold *users; /* NULL: not read yet */
 	uint64_t users_at;       /* ms */
 
@@ -502,6 +505,61 @@ static int attach_all(struct loop *loop)
 	return 0;
 }
 
+/* ---- what is served ---- */
+
+static int read_series(struct loop *loop, struct exposed_series *series, size_t *ret_count)
+{
+	*ret_count = 0;
+	for (int i = 0; i < SHUNT_SERIES; i++) {
+		struct exposed_series *exposed = &series[*ret_count];
+		int r;
+
+		if (!loop->tables->series[i].version[0])
+			continue;
+		r = datapath_read_numbers(loop->datapath, i, &exposed->numbers);
+		if (r)
+			return r;
+		exposed->name = &loop->tables->series[i];
+		++*ret_count;
+	}
+	return 0;
+}
+
+static int on_metrics(void *arg, FILE *out)
+{
+	struct loop *loop = arg;
+	_cleanup_free_ struct exposed_series *series = calloc(SHUNT_SERIES, sizeof(*series));
+	uint64_t reasons[SHUNT_R_MAX];
+	struct exposition exposition = {
+		.series = series,
+		.reasons = reasons,
+		.frontends = loop->tables->frontend_count,
+		.interfaces = loop->attached_count,
+		.experiments = loop->world->experiment_count,
+	};
+	int r = series ? read_series(loop, series, &exposition.series_count) : -ENOMEM;
+
+	if (!r)
+		r = datapath_read_reasons(loop->datapath, reasons);
+	if (!r)
+		exposition_write(out, &exposition);
+	return r;
+}
+
+static const char *on_unready(void *arg)
+{
+	const struct loop *loop = arg;
+
+	return loop->attached_count ? NULL : "no interface is attached: nothing is steered";
+}
+
+static int serve(struct loop *loop)
+{
+	const struct server_edge edge = { on_metrics, on_unready, loop };
+
+	return loop->options->listen && !loop->options->once ? server_new(&loop->uv, loop->options->listen, &edge, &loop->server) : 0;
+}
+
 /* ---- capabilities ---- */
 
 /* Whether writing beside manifests that another user owns needs the right to pass over file modes. */
@@ -602,6 +660,8 @@ static int prepare(struct loop *loop)
 		r = steer(loop);
 	if (!r)
 		r = attach_all(loop);
+	if (!r)
+		r = serve(loop);
 	return r;
 }
 
@@ -657,6 +717,7 @@ static void close_handle(void *handle)
 
 static void release(struct loop *loop)
 {
+	server_free(&loop->server);
 	engine_free(&loop->engine);
 	source_file_free(&loop->source);
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)

@@ -23,6 +23,7 @@ struct loop_options {
 	const char *pin_dir, *run_dir;
 	const char *task_user;  /* NULL: nobody */
 	struct datapath_wishes wishes;
+	const char *listen;     /* address and port of the HTTP server (serve/server.h); NULL: none */
 	enum attach_mode attach;
 	bool once;              /* steer by what is there now, and leave */
 };

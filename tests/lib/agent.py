@@ -31,6 +31,12 @@ def frontend_url(family, path="/"):
     return f"http://{host}:{FRONTEND_PORT}{path}"
 
 
+def quantity(text):
+    """A Kubernetes quantity as shunt writes it."""
+    factor = {"m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3}.get(text[-1])
+    return float(text[:-1]) * factor if factor else float(text)
+
+
 class Folder:
     """A folder of manifests: a copy of the sample, changed by the test."""
 

@@ -5,6 +5,7 @@ import http.client
 
 import pytest
 
+from agent import quantity
 from topology import FRONTEND, FRONTEND_PORT, wait_for
 
 EXPERIMENT = "session-affinity-exp"
@@ -21,12 +22,6 @@ def prepare(folder, name=EXPERIMENT, **annotations):
         manifest["spec"]["duration"].update(intervalSeconds=1, iterationsPerLoop=1000)
 
     folder.edit("Experiment", experiment)
-
-
-def quantity(text):
-    """A Kubernetes quantity as shunt writes it."""
-    factor = {"m": 1e-3, "u": 1e-6, "n": 1e-9, "k": 1e3}.get(text[-1])
-    return float(text[:-1]) * factor if factor else float(text)
 
 
 def metrics(folder, version, name=EXPERIMENT):
