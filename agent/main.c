@@ -13,6 +13,7 @@ static const struct cmd *const commands[] = {
 	&cmd_explain,
 	&cmd_simulate,
 	&cmd_power,
+	&cmd_metric,
 	&cmd_unload,
 	&cmd_version,
 };

@@ -17,6 +17,8 @@ struct provider {
 	uv_loop_t *loop;
 	uv_timer_t timer;
 	char *secrets;
+	provider_tap_fn tap;
+	void *tap_arg;
 	size_t handles; /* uv handles that are not closed yet */
 	struct query *queries;
 	bool closing;
@@ -140,12 +142,32 @@ static void read_answer(struct query *query, CURLcode code, struct reading *read
 	}
 }
 
+void provider_tap(struct provider *provider, provider_tap_fn tap, void *arg)
+{
+	provider->tap = tap;
+	provider->tap_arg = arg;
+}
+
+static void show_answer(const struct query *query)
+{
+	const struct provider *provider = query->provider;
+	double seconds = 0;
+	long status = 0;
+
+	if (!provider->tap)
+		return;
+	curl_easy_getinfo(query->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(query->easy, CURLINFO_TOTAL_TIME, &seconds);
+	provider->tap(provider->tap_arg, status, query->answer ? query->answer : "", query->answer_size, seconds * 1e3);
+}
+
 static void finish_query(struct query *query, CURLcode code)
 {
 	query_done_fn done = query->done;
 	void *arg = query->arg;
 	struct reading reading = {};
 
+	show_answer(query);
 	read_answer(query, code, &reading);
 	query_release(query);
 	done(arg, &reading);
@@ -284,7 +306,7 @@ int provider_new(uv_loop_t *loop, const char *secrets, struct provider **ret_pro
 
 /* ---- queries ---- */
 
-static void set_options(struct query *query, const struct query_request *request, bool post, uint64_t deadline_ms)
+static void set_options(struct query *query, const struct query_request *request, const struct metric *metric, uint64_t deadline_ms)
 {
 	CURL *easy = query->easy;
 
@@ -303,7 +325,11 @@ static void set_options(struct query *query, const struct query_request *request
 		curl_easy_setopt(easy, CURLOPT_USERNAME, request->username);
 		curl_easy_setopt(easy, CURLOPT_PASSWORD, request->password);
 	}
-	if (post) {
+	if (metric->insecure) {
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	}
+	if (metric->post) {
 		curl_easy_setopt(easy, CURLOPT_POST, 1L);
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, query->body ? query->body : "");
 	}
@@ -358,7 +384,7 @@ int provider_query(struct provider *provider, const struct metric *metric, const
 		query_release(query);
 		return -ENOMEM;
 	}
-	set_options(query, &request, metric->post, deadline_ms);
+	set_options(query, &request, metric, deadline_ms);
 	if (curl_multi_add_handle(provider->multi, query->easy) != CURLM_OK) {
 		query_release(query);
 		return -ENOMEM;

@@ -27,6 +27,10 @@ int provider_new(uv_loop_t *loop, const char *secrets, struct provider **ret_pro
 /* Cancels what is under way. The memory goes when the loop has closed the handles: run the loop until it has nothing left. NULL is fine. */
 void provider_free(struct provider **provider);
 
+/* Shows every answer as it came, before it is read: HTTP status, 0 when there was none; the bytes; milliseconds. For `shunt metric test`. */
+typedef void (*provider_tap_fn)(void *arg, long status, const char *body, size_t size, double ms);
+void provider_tap(struct provider *provider, provider_tap_fn tap, void *arg);
+
 /* The result of one query; the callee may take reading->problem. The query is gone by then. */
 typedef void (*query_done_fn)(void *arg, struct reading *reading);
 

@@ -263,12 +263,12 @@ static int fail_jv(jv value, const char *what, char **ret_problem)
 	return -EINVAL;
 }
 
-int query_number(const char *expression, const char *body, size_t size, double *ret_number, char **ret_problem)
+/* The first output for the answer, the caller's to free. */
+static int apply(const char *expression, const char *body, size_t size, jv *ret_output, char **ret_problem)
 {
 	_cleanup_(cleanup_jq) jq_state *jq = jq_init();
 	_cleanup_(cleanup_jv) jv input = jv_null(), output = jv_null();
 	_cleanup_free_ char *complaint = NULL;
-	double number;
 
 	if (!jq)
 		return -ENOMEM;
@@ -284,6 +284,18 @@ int query_number(const char *expression, const char *body, size_t size, double *
 	output = jq_next(jq);
 	if (!jv_is_valid(output))
 		return fail_jv(take_jv(&output), "spec.jqExpression gives nothing for the answer", ret_problem);
+	*ret_output = take_jv(&output);
+	return 0;
+}
+
+int query_number(const char *expression, const char *body, size_t size, double *ret_number, char **ret_problem)
+{
+	_cleanup_(cleanup_jv) jv output = jv_null();
+	double number;
+	int r = apply(expression, body, size, &output, ret_problem);
+
+	if (r < 0)
+		return r;
 	if (jv_get_kind(output) != JV_KIND_NUMBER) {
 		*ret_problem = text_printf("spec.jqExpression gives a value of type %s, not a number", jv_kind_name(jv_get_kind(output)));
 		return -EINVAL;
@@ -295,4 +307,18 @@ int query_number(const char *expression, const char *body, size_t size, double *
 	}
 	*ret_number = number;
 	return 0;
+}
+
+char *query_output(const char *expression, const char *body, size_t size)
+{
+	_cleanup_free_ char *problem = NULL;
+	jv output = jv_null(), text;
+	char *copy;
+
+	if (apply(expression, body, size, &output, &problem) < 0)
+		return NULL;
+	text = jv_dump_string(output, 0);
+	copy = strdup(jv_string_value(text));
+	jv_free(text);
+	return copy;
 }

@@ -40,6 +40,9 @@ void query_request_clear(struct query_request *request);
 /* Applies a jq expression to a JSON text; its first output has to be a finite number. 0, or -EINVAL and *ret_problem. */
 int query_number(const char *expression, const char *body, size_t size, double *ret_number, char **ret_problem);
 
+/* What the expression's first output is, as JSON text, for a person; NULL: none. The caller frees it. */
+char *query_output(const char *expression, const char *body, size_t size);
+
 /* "HTTP 500: first line of the body", for an answer that is no success. */
 char *query_status_problem(long status, const char *body, size_t size);
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What Iter8's Experiment has no field for, as annotations of the object:
+ * What Iter8's Experiment and Metric have no field for, as annotations of the object:
  *
  *     shunt.dev/conversion: "POST /checkout 2xx"     method, beginning of the path, status class; each may be left out, but not all
  *     shunt.dev/errors-from: "400"                   the least status that is an error: 400 or 500, which is the default
+ *     shunt.dev/insecure-skip-tls-verify: "true"     of a Metric: its provider's certificate is not verified
  */
 #include "world/kinds.h"
 
@@ -78,4 +79,17 @@ void decode_experiment_annotations(struct decoder *d, const struct cursor *at, s
 
 	decode_conversion(d, &conversion, &experiment->conversion);
 	decode_errors_from(d, &errors, &experiment->refusals_are_errors);
+}
+
+void decode_metric_annotations(struct decoder *d, const struct cursor *at, struct metric *metric)
+{
+	struct cursor metadata = cursor_member(at, "metadata"), annotations = cursor_member(&metadata, "annotations");
+	struct cursor insecure = cursor_member(&annotations, "shunt.dev/insecure-skip-tls-verify");
+	const char *text = json_string_value(insecure.value);
+
+	if (!text)
+		return;
+	if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+		return decode_error(d, &insecure, "found \"%s\"; allowed: \"true\", \"false\"", text);
+	metric->insecure = text[0] == 't';
 }

@@ -40,7 +40,12 @@ static const struct field metric_fields[] = {
 	{ "spec", FIELD_OBJECT, .schema = &metric_spec_schema, .required = true },
 };
 
-const struct schema metric_schema = { FIELDS(metric_fields) };
+static void check_metric(struct decoder *d, const struct cursor *at, void *target)
+{
+	decode_metric_annotations(d, at, target);
+}
+
+const struct schema metric_schema = { FIELDS(metric_fields), .check = check_metric };
 
 void metric_release(void *object)
 {

@@ -35,8 +35,9 @@ void metric_release(void *object);
 
 void object_meta_release(struct object_meta *meta);
 
-/* annotations.c: what an experiment's annotations say; check: their place is that of the object at the cursor. */
+/* annotations.c: what the annotations of the object at the cursor say. */
 void decode_experiment_annotations(struct decoder *d, const struct cursor *at, struct experiment *experiment);
+void decode_metric_annotations(struct decoder *d, const struct cursor *at, struct metric *metric);
 
 /* Frees the strings and the list of them. */
 void strings_free(char **items, size_t count);

@@ -277,6 +277,7 @@ struct metric {
 	size_t param_count;
 	char *body; /* NULL when absent */
 	bool post;
+	bool insecure; /* annotation shunt.dev/insecure-skip-tls-verify: certificate and name of the provider are not looked at */
 	enum metric_auth auth;
 	char *secret; /* "[ns/]name"; NULL when absent */
 	struct variable *headers;

@@ -440,6 +440,8 @@ static const struct {
 	{ ANNOTATED("shunt.dev/errors-from: '404'"), 6, "metadata.annotations[shunt.dev/errors-from]", "found \"404\"", "\"400\", \"500\"" },
 	/* Metric */
 	{ METRIC "  type: gauge\n", 5, "spec.type", "found text \"gauge\"; did you mean \"Gauge\"?", "Gauge, Counter" },
+	{ "apiVersion: iter8.tools/v2alpha2\nkind: Metric\nmetadata:\n  name: m\n  annotations:\n    shunt.dev/insecure-skip-tls-verify: 'yes'\nspec: {}\n", 6,
+	  "metadata.annotations[shunt.dev/insecure-skip-tls-verify]", "found \"yes\"", "\"true\", \"false\"" },
 	{ METRIC "  method: PUT\n", 5, "spec.method", "found text \"PUT\"", "GET, POST" },
 	{ METRIC "  authType: Digest\n", 5, "spec.authType", "found text \"Digest\"", "Basic, Bearer, APIKey" },
 	{ METRIC "  mock: [{name: v1}]\n", 5, "spec.mock[0].level", "missing", "" },
