@@ -633,6 +633,7 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 	leg->series = w->choice.series;
 	leg->state = SHUNT_LEG_OPEN;
 	leg->cnext = w->p.seq + 1;
+	leg->acked = w->p.seq + 1;
 	leg_mask(w, leg);
 	flow_from(skb, w, flow);
 	if (leg_claim_port(skb, w, flow, 0, 0))

@@ -218,6 +218,36 @@ static void test_both_fins_or_a_reset_end_it(void **state)
 	}
 }
 
+/* Numbers have no beginning: a client may start anywhere, and its FIN or reset must be believed there, too. */
+static void test_connections_from_any_number_on_end(void **state)
+{
+	static const uint32_t isns[] = { 1, 0x7ffffff0, 0x80000010, 0xc0000000 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(isns) * SHUNT_FAMILIES; i++) {
+		uint32_t isn = isns[i / SHUNT_FAMILIES];
+		const struct pkt syn = { .flags = SYN, .seq = isn, .window = 64240, .mss = 1460 };
+		const struct pkt accept = { .flags = SYN | ACK, .seq = 1000, .ack = isn + 1, .window = 65160, .mss = 1460 };
+		const struct pkt fin = { .flags = FIN | ACK, .seq = isn + 1, .ack = 1001, .window = 502 };
+		const struct pkt pod_fin = { .flags = FIN | ACK, .seq = 1001, .ack = isn + 2, .window = 502 };
+		const struct pkt last = { .flags = ACK, .seq = isn + 2, .ack = 1002, .window = 502 };
+		const struct pkt reset = { .flags = RST, .seq = isn + 1 };
+		struct wire w = fresh_wire(*state, i % SHUNT_FAMILIES);
+
+		to_pod(&w, &syn);
+		to_client(&w, &accept);
+		to_pod(&w, &fin);
+		to_client(&w, &pod_fin);
+		to_pod(&w, &last);
+		assert_int_equal(bpfrun_flows(*state), 0);
+
+		w = fresh_wire(*state, i % SHUNT_FAMILIES);
+		to_pod(&w, &syn);
+		to_client(&w, &accept);
+		to_pod(&w, &reset);
+		assert_int_equal(bpfrun_flows(*state), 0);
+	}
+}
+
 /* The client has a connection of its own to the pod, from the port that it now uses to the frontend. */
 static void test_a_leg_leaves_the_clients_own_connection_to_the_pod_alone(void **state)
 {
@@ -288,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_a_syn_sent_again_is_the_same_connection),
 		cmocka_unit_test(test_another_syn_on_the_port_is_another_connection),
 		cmocka_unit_test(test_both_fins_or_a_reset_end_it),
+		cmocka_unit_test(test_connections_from_any_number_on_end),
 		cmocka_unit_test(test_a_leg_leaves_the_clients_own_connection_to_the_pod_alone),
 		cmocka_unit_test(test_the_clients_own_connection_is_moved_off_a_legs_port),
 	};
