@@ -335,8 +335,6 @@ int shunt_from_client(struct __sk_buff *skb)
 		return PASS;
 	if (!packet_parse(skb, &w->p))
 		return odd_from_client(skb, w);
-	if (unlikely(is_own(&w->p.daddr, w->p.family)))
-		return own_address_from_client(skb, w);
 	w->place = AT_CLIENT_IN;
 	w->aim = AIM_POD;
 	w->ifindex = skb->ifindex;
@@ -344,7 +342,7 @@ int shunt_from_client(struct __sk_buff *skb)
 	key_from_client(w);
 	known = bpf_map_lookup_elem(&shunt_flow, &w->key) != NULL;
 	if (!known && !frontend_find(w))
-		return direct_from_client(skb, w);
+		return unlikely(is_own(&w->p.daddr, w->p.family)) ? own_address_from_client(skb, w) : direct_from_client(skb, w);
 	syn = (w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 	if (syn) {
 		if (known && !frontend_find(w)) /* the plan has dropped it; the old flow is the sweep's */

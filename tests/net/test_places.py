@@ -5,10 +5,13 @@ import contextlib
 import hashlib
 import http.client
 import json
+import socket
+import threading
 
 import pytest
 
 from agent import Agent, client, frontend_url
+from mangle import mangled
 from redirect_peer import redirecting
 from topology import Box, Bridge, HostNetworkPod, Outside, Pod, Topology, wait_for
 
@@ -245,13 +248,10 @@ class TestOutside:
             assert len(warnings) == 2 and all("no IPv6 address" in message for message in warnings)
             assert sum("there is none" in message for message in warnings) == 1
             assert_flawless(client(topology.outside.client, frontend_url(4), "--requests 100 --timeout 3"))
-            generation = agent.maps.meta()["generation"]
         finally:
             topology.node.run("ip", "address", "add", f"{NODE[6]}/64", "dev", Outside.UPLINK)
             for box in (topology.outside.client, topology.far_baseline, topology.far_candidate):
                 topology.node.run("ip", "-6", "route", "replace", box.subnet.prefix(6), "via", topology.outside.router.address[6])
-        agent.wait_log("no IPv6 address")
-        assert generation
         assert_flawless(client(topology.outside.client, frontend_url(6), "--requests 100 --timeout 3"))
 
     def test_a_legs_port_is_none_of_the_nodes_own(self, topology, pods_elsewhere, make_agent):
@@ -505,3 +505,146 @@ class TestRedirectPeer:
                         assert_steered(box, family)
         finally:
             agent.close()
+
+
+# ---- connection frontends
+
+@contextlib.contextmanager
+def listening(pods, serve):
+    """Inside the block serve(connection) answers what connects to any of the pods; yields the port, the same for all."""
+    port, servers = 9000, []
+    for pod in pods:
+        with pod.entered():
+            server = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        servers.append(server)
+
+        def accept(server=server):
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.settimeout(10)
+                        serve(connection)
+
+        threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield port
+    finally:
+        for server in servers:
+            server.shutdown(socket.SHUT_RDWR)
+            server.close()
+
+
+def set_port(folder, port):
+    folder.edit("EndpointSlice", lambda s: s["ports"][0].update(port=port))
+
+
+def connect(box, family, port=0):
+    """A socket of the box to the connection frontend."""
+    with box.entered():
+        sock = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.settimeout(10)
+        sock.bind((box.address[family], port))
+        sock.connect((CONNECTION[family], 80))
+    return sock
+
+
+def read_all(sock):
+    return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+class TestConnections:
+    @pytest.fixture
+    def agent(self, folder, make_agent):
+        folder.write("connections.yaml", CONNECTION_ROUTE)
+        return make_agent().start()
+
+    @pytest.fixture(params=[True, False], ids=["offloads-on", "offloads-off"])
+    def offloads(self, request, topology):
+        topology.offloads(request.param)
+        yield request.param
+        topology.offloads(True)
+
+    @FAMILIES
+    def test_the_pod_sees_its_client_and_every_byte_arrives(self, topology, agent, offloads, family, tmp_path):
+        for box in topology.clients:
+            pods = {curl(box, url(family, "/", CONNECTION)).strip() for _ in range(10)}
+            assert len(pods) == 1, "a client address belongs to one version"
+            pod = next(pod for pod in topology.pods if {pod.version} == pods)
+            assert seen_address(box, family, None, CONNECTION) == box.address[family]
+            assert_bytes_arrive(box, family, None, pod, tmp_path, CONNECTION)
+
+    @FAMILIES
+    def test_every_byte_arrives_over_a_bad_network(self, topology, build, agent, family, tmp_path):
+        version = curl(topology.client1, url(family, "/", CONNECTION)).strip()
+        pod = next(pod for pod in topology.pods if pod.version == version)
+        with mangled(topology, build / "tests" / "lib" / "mangle.bpf.o", lose=0.01, delay=0.02, repeat=0.02) as mangle:
+            assert_bytes_arrive(topology.client1, family, None, pod, tmp_path, CONNECTION)
+            assert mangle.done()["lose"]
+
+    @FAMILIES
+    def test_a_connection_stays_and_carries_many_requests(self, topology, agent, family):
+        versions = keep_alive(topology.client1, family, ["1111100000", "1010101010"] * 100, CONNECTION)
+        assert len(versions) == 200 and len(set(versions)) == 1, "who the user is does not matter here"
+
+    @FAMILIES
+    def test_either_side_may_close_its_half_first(self, topology, folder, make_agent, family):
+        def answer_at_the_end(connection):
+            connection.sendall(b"got %d bytes\n" % len(read_all(connection)) * 10_000)
+
+        def speak_first_and_listen(connection):
+            connection.sendall(b"hello\n")
+            connection.shutdown(socket.SHUT_WR)
+            heard.append(read_all(connection))
+
+        heard = []
+        folder.write("connections.yaml", CONNECTION_ROUTE)
+        set_port(folder, 9000)
+        agent = make_agent().start()
+        with listening(topology.pods, answer_at_the_end), contextlib.closing(connect(topology.client1, family)) as sock:
+            sock.sendall(b"x" * 1_000_000)
+            sock.shutdown(socket.SHUT_WR)
+            assert read_all(sock) == b"got 1000000 bytes\n" * 10_000
+        with listening(topology.pods, speak_first_and_listen), contextlib.closing(connect(topology.client1, family)) as sock:
+            assert read_all(sock) == b"hello\n"
+            sock.sendall(b"y" * 1_000_000)
+            sock.shutdown(socket.SHUT_WR)
+            wait_for(lambda: heard == [b"y" * 1_000_000], lambda: f"a million bytes heard, but {[len(h) for h in heard]}")
+        wait_for(lambda: agent.maps.flows() == 0, lambda: f"flows ended, but {agent.maps.flows()}")
+
+    @FAMILIES
+    def test_a_pod_that_refuses_refuses_its_client(self, topology, folder, make_agent, family):
+        folder.write("connections.yaml", CONNECTION_ROUTE)
+        set_port(folder, 9000)
+        agent = make_agent().start()
+        with pytest.raises(ConnectionRefusedError):
+            connect(topology.client1, family)
+        with listening(topology.pods, lambda connection: connection.sendall(b"here\n")), contextlib.closing(connect(topology.client1, family)) as sock:
+            assert read_all(sock) == b"here\n", "the next connection is another one"
+        wait_for(lambda: agent.maps.flows() == 0, lambda: f"flows ended, but {agent.maps.flows()}")
+
+    @FAMILIES
+    def test_the_clients_own_connection_to_the_pod_may_have_the_same_port(self, topology, folder, make_agent, family):
+        folder.write("connections.yaml", CONNECTION_ROUTE)
+        agent = make_agent().start()
+        version = curl(topology.client1, url(family, "/", CONNECTION)).strip()
+        pod = next(pod for pod in topology.pods if pod.version == version)
+        for port in range(41001, 41011):
+            with topology.client1.entered():
+                direct = http.client.HTTPConnection(pod.address[family], pod.port, timeout=5)
+                direct.sock = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6)
+                direct.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                direct.sock.settimeout(5)
+                direct.sock.bind((topology.client1.address[family], port))
+                direct.sock.connect((pod.address[family], pod.port))
+            steered = http.client.HTTPConnection(CONNECTION[family], 80, timeout=5)
+            steered.sock = connect(topology.client1, family, port)
+            ports = []
+            for connection in (steered, direct, steered, direct):
+                connection.request("GET", "/whoami", headers={"Host": "example.com"})
+                ports.append(connection.getresponse().read().split()[1])
+            assert ports[:2] == ports[2:] and ports[0] != ports[1]
+            steered.close()
+            direct.close()
+        assert reasons(agent)["LEG_PORT"] >= 10
