@@ -82,6 +82,6 @@ struct cmd {
  */
 int cmd_main(const struct cmd *const *commands, size_t count, int argc, char **argv);
 
-extern const struct cmd cmd_status, cmd_run, cmd_describe, cmd_explain, cmd_metric, cmd_simulate, cmd_power, cmd_unload, cmd_version;
+extern const struct cmd cmd_status, cmd_run, cmd_describe, cmd_explain, cmd_events, cmd_metric, cmd_simulate, cmd_power, cmd_unload, cmd_version;
 
 #endif

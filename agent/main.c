@@ -11,6 +11,7 @@ static const struct cmd *const commands[] = {
 	&cmd_run,
 	&cmd_describe,
 	&cmd_explain,
+	&cmd_events,
 	&cmd_simulate,
 	&cmd_power,
 	&cmd_metric,

@@ -53,6 +53,13 @@ SHUNT_MAP(shunt_reason, BPF_MAP_TYPE_PERCPU_ARRAY, SHUNT_R_MAX, __u32, __u64, 0)
  */
 SHUNT_MAP(shunt_user, BPF_MAP_TYPE_LRU_HASH, SHUNT_USERS, struct shunt_user_key, struct shunt_user, 0);
 
+/* events, and when the last one of each reason was */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, SHUNT_EVENTS_SIZE);
+} shunt_events SEC(".maps");
+SHUNT_MAP(shunt_told, BPF_MAP_TYPE_PERCPU_ARRAY, SHUNT_R_MAX, __u32, __u64, 0); /* not pinned */
+
 /* what one run of a program works on; not pinned */
 SHUNT_MAP(shunt_work, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct work, 0);
 

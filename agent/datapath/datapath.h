@@ -97,6 +97,9 @@ int datapath_read_numbers(struct datapath *datapath, int series, struct series_n
 /* All reason counters, added up over CPUs. */
 int datapath_read_reasons(struct datapath *datapath, uint64_t ret_reasons[SHUNT_R_MAX]);
 
+/* Hands on the events that are in the ring, oldest first. Each is read once, by whoever comes first. */
+int datapath_read_events(struct datapath *datapath, void (*on_event)(void *arg, const struct shunt_event *event), void *arg);
+
 /* One interface with our programs. */
 struct attachment {
 	char ifname[16];

@@ -34,6 +34,7 @@
 	X(LOCK, "shunt_lock", __u32, struct shunt_lock)                           \
 	X(COUNT, "shunt_count", __u32, struct shunt_count)                        \
 	X(HIST, "shunt_hist", __u32, struct shunt_hist)                           \
+	X(EVENTS, "shunt_events", struct {}, struct {})                          \
 	X(REASON, "shunt_reason", __u32, __u64)                                   \
 	X(USER, "shunt_user", struct shunt_user_key, struct shunt_user)
 

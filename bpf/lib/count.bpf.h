@@ -6,13 +6,61 @@
 #include "maps.bpf.h"
 #include "shunt/histogram.h"
 
-static __always_inline void reason_count(enum shunt_reason reason)
+static __always_inline void reason_add(enum shunt_reason reason)
 {
 	__u32 index = reason;
 	__u64 *count = bpf_map_lookup_elem(&shunt_reason, &index);
 
 	if (count)
 		(*count)++;
+}
+
+#define RINGBUF_NO_WAKEUP 1 /* BPF_RB_NO_WAKEUP; its enum has no name in vmlinux.h */
+
+/* The series of a flow's request or, between two, of the leg that it is at. */
+static __always_inline __u16 series_of(const struct shunt_flow_key *key)
+{
+	struct shunt_flow *flow = bpf_map_lookup_elem(&shunt_flow, key);
+	struct shunt_leg *leg;
+
+	if (!flow)
+		return SHUNT_NONE;
+	if (flow->flags & SHUNT_F_MEASURED)
+		return flow->series;
+	leg = &flow->leg[flow->current & (SHUNT_LEGS - 1)];
+	return leg->state == SHUNT_LEG_NONE ? SHUNT_NONE : leg->series;
+}
+
+/* Tells of a reason, of the flow at hand. A ring that nobody reads, or a flood, costs a look-up or two. */
+__noinline int event_tell(__u32 reason)
+{
+	__u64 *last = bpf_map_lookup_elem(&shunt_told, &reason), now = bpf_ktime_get_coarse_ns();
+	struct shunt_event *event;
+	struct work *w;
+	__u32 zero = 0;
+
+	w = bpf_map_lookup_elem(&shunt_work, &zero);
+	if (!last || !w)
+		return 0;
+	event = *last == now ? NULL : bpf_ringbuf_reserve(&shunt_events, sizeof(*event), 0);
+	if (!event) {
+		reason_add(SHUNT_R_EVENT_LOST);
+		return 0;
+	}
+	*last = now;
+	event->time = bpf_ktime_get_ns();
+	event->flow = w->key;
+	event->reason = reason;
+	event->series = series_of(&w->key);
+	bpf_ringbuf_submit(event, RINGBUF_NO_WAKEUP);
+	return 0;
+}
+
+static __always_inline void reason_count(enum shunt_reason reason)
+{
+	reason_add(reason);
+	if (SHUNT_EVENTS & 1ull << reason)
+		event_tell(reason);
 }
 
 static __always_inline struct shunt_count *series_count(__u32 series)

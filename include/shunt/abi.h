@@ -34,6 +34,7 @@
  *   NUMBERS (per CPU, only ever grow)
  *     shunt_count    [series]              ─▶ requests, responses, errors, bytes, latency sums
  *     shunt_hist     [series * 2 + kind]   ─▶ log-linear latency histogram
+ *     shunt_events   ring                  ─▶ struct shunt_event: what happened to which flow, for `shunt events`
  *     shunt_reason   [enum shunt_reason]   ─▶ why a packet or flow left the ordinary path
  *   USERS (of routes with a trial only; the least recently seen go when the table is full)
  *     shunt_user     {user, trial, series} ─▶ what one user got from one version: requests, errors, latency, conversions
@@ -591,7 +592,8 @@ struct shunt_user {
 };
 
 /*
- * Why a packet, request or flow left the ordinary path. X(name, what a person reads). A reason is normal life ("note") or wants a look ("odd").
+ * Why a packet, request or flow left the ordinary path. X(name, sort, what a person reads). A reason is normal life ("note"), or a turn in a flow's life
+ * that is worth an event ("told"), or wants a look and is one, too ("odd").
  */
 #define SHUNT_REASONS(X)                                                                                     \
 	X(SYN, note, "SYNs answered with a cookie")                                                          \
@@ -599,37 +601,37 @@ struct shunt_user {
 	X(COOKIE_REPLAYED, note, "late ACKs of a flow that has ended")                                       \
 	X(FLOW_NEW, note, "flows begun")                                                                     \
 	X(FLOW_END, note, "flows ended by both FINs or a reset")                                             \
-	X(FLOW_IDLE, note, "flows ended because nothing was heard of them for too long")                     \
-	X(FLOW_REUSED, note, "flows replaced because the client used the port again")                        \
+	X(FLOW_IDLE, told, "flows ended because nothing was heard of them for too long")                     \
+	X(FLOW_REUSED, told, "flows replaced because the client used the port again")                        \
 	X(FLOW_UNKNOWN, odd, "packets of no flow, answered with a reset")                                    \
 	X(FLOW_FULL, odd, "flows refused: the flow table is full")                                           \
 	X(LOCK_TIMEOUT, odd, "packets dropped: the flow was busy on another CPU for too long")               \
-	X(BIND, note, "flows bound to a version")                                                            \
-	X(REBIND, note, "requests that moved their flow to another version's leg")                           \
+	X(BIND, told, "flows bound to a version")                                                            \
+	X(REBIND, told, "requests that moved their flow to another version's leg")                           \
 	X(LEG_OPEN, note, "connections to pods opened")                                                      \
 	X(LEG_PORT, note, "connections to pods that needed another client port")                             \
 	X(LEG_LESS, odd, "connections to pods that do less (timestamps, SACK, window scale, ECN) than their client was promised") \
-	X(LEG_CHALLENGED, note, "challenge ACKs from pods that still knew the port")                         \
+	X(LEG_CHALLENGED, told, "challenge ACKs from pods that still knew the port")                         \
 	X(LEG_REFUSED, odd, "connections that a pod refused")                                                \
 	X(LEG_SILENT, odd, "connections that a pod left unanswered until its deadline")                      \
 	X(POD_NONE, odd, "flows reset: no pod took their connection")                                        \
-	X(CLIENT_QUIET, note, "pods connected for a client that says nothing yet: the server may speak first") \
+	X(CLIENT_QUIET, told, "pods connected for a client that says nothing yet: the server may speak first") \
 	X(SERVER_FIRST, odd, "flows pinned by client address: the server spoke first")                       \
 	X(POD_NEXT, odd, "requests that another pod took because theirs refused or was silent")              \
 	X(LEG_HOST, note, "connections of this node itself: pods see shunt's own address")                   \
 	X(LEG_HAIRPIN, note, "connections of a pod to itself: it sees shunt's own address")                  \
 	X(LEG_NODE, note, "connections from outside to pods on other nodes: they see this node's address")   \
 	X(LEG_NO_WAY, odd, "packets to pods on other nodes dropped: the node has no route to them")          \
-	X(LEG_EVICTED, note, "idle connections to pods closed to make room for another version's")           \
+	X(LEG_EVICTED, told, "idle connections to pods closed to make room for another version's")           \
 	X(IDLE_ANSWERED, note, "packets of an idle leg, answered and not forwarded")                         \
-	X(DIRECT_MOVED, note, "clients' own connections to pods moved off a leg's port")                     \
+	X(DIRECT_MOVED, told, "clients' own connections to pods moved off a leg's port")                     \
 	X(HEAD_PARTIAL, note, "request heads that came in pieces")                                           \
 	X(HEAD_TOO_LONG, odd, "flows pinned by client address: the request head is too long")                \
 	X(NOT_HTTP, odd, "flows pinned by client address: the first bytes are no HTTP/1.x request")          \
-	X(REQUEST_UNFRAMED, note, "flows pinned: the end of a request cannot be known")                      \
-	X(EXPECT_REFUSED, note, "flows pinned: the answer came without the 100 that a body may have waited for") \
-	X(UPGRADED, note, "flows pinned: the server changed the protocol (101)")                             \
-	X(ANSWER_UNFRAMED, note, "flows pinned: the end of a response cannot be known")                      \
+	X(REQUEST_UNFRAMED, told, "flows pinned: the end of a request cannot be known")                      \
+	X(EXPECT_REFUSED, told, "flows pinned: the answer came without the 100 that a body may have waited for") \
+	X(UPGRADED, told, "flows pinned: the server changed the protocol (101)")                             \
+	X(ANSWER_UNFRAMED, told, "flows pinned: the end of a response cannot be known")                      \
 	X(ANSWER_AHEAD, note, "packets of chunked responses dropped until a lost one before them came again")  \
 	X(REQUEST_AHEAD, note, "packets of chunked requests dropped until a lost one before them came again")  \
 	X(PIPELINED, note, "requests held until the answer before them was complete")                        \
@@ -650,6 +652,7 @@ struct shunt_user {
 	X(NO_TABLE, odd, "decisions without a usable table entry")                                           \
 	X(CHECKSUM_BAD, odd, "corrupt packets that were not read (the sender sends them again)")             \
 	X(USER_FULL, odd, "requests that are in no user's sums: the table of users could free no entry")    \
+	X(EVENT_LOST, note, "events left out: more of one sort at one time than are told, or nobody read the others") \
 	X(INTERNAL, odd, "packets dropped because a kernel helper failed")
 
 enum shunt_reason {
@@ -657,6 +660,22 @@ enum shunt_reason {
 	SHUNT_REASONS(X)
 #undef X
 	SHUNT_R_MAX
+};
+
+#define SHUNT_SORT_note 0ull
+#define SHUNT_SORT_told 1ull
+#define SHUNT_SORT_odd 1ull
+#define SHUNT_EVENT_BIT(name, sort, text) | SHUNT_SORT_##sort << SHUNT_R_##name
+#define SHUNT_EVENTS (0 SHUNT_REASONS(SHUNT_EVENT_BIT)) /* bits 1 << enum shunt_reason of those that are events */
+
+#define SHUNT_EVENTS_SIZE (1u << 20) /* bytes of the ring of events */
+
+/* An event, in the ring shunt_events: something that is not of every day happened to a flow. At most one of each reason, CPU and clock tick. */
+struct shunt_event {
+	__u64 time; /* ns, CLOCK_MONOTONIC */
+	struct shunt_flow_key flow; /* all zero: of none */
+	__u16 reason; /* enum shunt_reason */
+	__u16 series; /* of the flow's request, or of the leg that it is at; SHUNT_NONE: it has neither */
 };
 
 /* ---- explain --------------------------------------------------------------------------------------------------------------------------- */
@@ -715,6 +734,7 @@ SHUNT_ASSERT(struct shunt_trial, 8 + SHUNT_METHOD_MAX + SHUNT_PATH_MAX);
 SHUNT_ASSERT(struct shunt_user_key, 16);
 SHUNT_ASSERT(struct shunt_user, 48);
 SHUNT_ASSERT(struct shunt_flow_key, 36);
+SHUNT_ASSERT(struct shunt_event, 48);
 SHUNT_ASSERT(struct shunt_leg_key, 36);
 SHUNT_ASSERT(struct shunt_leg_owner, 40);
 SHUNT_ASSERT(struct shunt_leg, 80);
