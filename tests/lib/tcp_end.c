@@ -283,7 +283,8 @@ void tcp_end_tick(struct tcp_end *end, uint64_t now)
 	end->rto = least(end->rto * 2, TCP_END_RTO_MAX);
 	end->timeouts++;
 	end->cwnd = end->state == TCP_END_OPEN ? segment_max(end) : 0;
-	end->probe = end->una == end->max || !end->window;
+	/* Of a segment that the window does not take whole any more, Linux sends again what it takes (tcp_retransmit_skb). */
+	end->probe = end->una == end->max || end->window < segment_max(end);
 	end->next = end->una;
 	arm(end, now);
 }
