@@ -198,18 +198,40 @@ static int add_pods(const struct tables *tables, const struct shunt_version *ver
 	return 0;
 }
 
+json_t *view_response_lines(const struct tables *tables, uint32_t version)
+{
+	_cleanup_json_ json_t *lines = json_array();
+	const struct shunt_edit *edit;
+
+	if (version >= tables->version_count || !tables->versions[version].value.edit || tables->versions[version].value.edit > tables->edit_count)
+		return json_incref(lines);
+	edit = &tables->edits[tables->versions[version].value.edit - 1];
+	for (size_t at = 0; at < edit->len;) {
+		const char *line = (const char *)edit->text + at;
+		size_t len = strcspn(line, "\r");
+
+		if (json_array_append_new(lines, json_stringn(line, len)) < 0)
+			return NULL;
+		at += len + strlen("\r\n");
+	}
+	return json_incref(lines);
+}
+
 static json_t *view_version(const struct tables *tables, int series)
 {
-	_cleanup_json_ json_t *pods = json_array();
+	_cleanup_json_ json_t *pods = json_array(), *lines = NULL;
 	int route = route_of_series(tables, series);
 	double share = route < 0 ? 0 : view_share(tables, tables->routes[route].split, series);
 
 	for (size_t i = 0; i < tables->version_count; i++)
+		if (tables->versions[i].value.series == series && !lines)
+			lines = view_response_lines(tables, i);
+	for (size_t i = 0; i < tables->version_count; i++)
 		if (tables->versions[i].value.series == series && add_pods(tables, &tables->versions[i].value, pods) < 0)
 			return NULL;
-	return json_pack("{s:i,s:s,s:s,s:o,s:i,s:O}", "series", series, "route", tables->series[series].route, "version",
+	return json_pack("{s:i,s:s,s:s,s:o,s:i,s:O,s:O}", "series", series, "route", tables->series[series].route, "version",
 			 tables->series[series].version, "share", share > 0 ? json_real(share) : json_null(), "rules",
-			 count_rules(tables, route, series), "pods", pods);
+			 count_rules(tables, route, series), "pods", pods, "response_lines", lines);
 }
 
 json_t *view_versions(const struct tables *tables)

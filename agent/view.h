@@ -36,10 +36,16 @@ const char *view_route_name(const struct tables *tables, uint16_t route);
 /* The share of the hash space that a series has in a split, 0 to 1. */
 double view_share(const struct tables *tables, uint32_t split, int series);
 
+/* The lines that heads of responses of a version get ("version: v2"): a list, which is the caller's. NULL: no memory. */
+json_t *view_response_lines(const struct tables *tables, uint32_t version);
+
 /* Frontends as an array of objects: address, kind, routes, hosts, identity. NULL: no memory. */
 json_t *view_frontends(const struct tables *tables);
 
-/* Versions as an array of objects, one for each series in use: series (index), route, version, share (null: none), rules, pods. NULL: no memory. */
+/*
+ * Versions as an array of objects, one for each series in use: series (index), route, version, share (null: none), rules, pods,
+ * response_lines. NULL: no memory.
+ */
 json_t *view_versions(const struct tables *tables);
 
 #endif

@@ -31,6 +31,7 @@ SHUNT_MAP(shunt_place, BPF_MAP_TYPE_HASH, SHUNT_PLACES, __u32, struct shunt_plac
 
 /* names */
 SHUNT_MAP(shunt_series, BPF_MAP_TYPE_ARRAY, SHUNT_SERIES, __u32, struct shunt_series, 0);
+SHUNT_MAP(shunt_edit, BPF_MAP_TYPE_ARRAY, SHUNT_EDITS, __u32, struct shunt_edit, 0);
 
 /* state */
 SHUNT_MAP(shunt_flow, BPF_MAP_TYPE_HASH, SHUNT_FLOWS, struct shunt_flow_key, struct shunt_flow, 0);

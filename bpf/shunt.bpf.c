@@ -64,8 +64,8 @@ static __always_inline int close_all(struct __sk_buff *skb, struct work *w, stru
 	legs_reset(skb, w, flow, flow->current);
 	forge_to_pod(w, leg, w->p.flags);
 	w->forge.seq = w->p.flags & TCP_RST ? leg->cnext : w->p.seq - leg->cdelta;
-	w->forge.ack = w->p.ack - leg->sdelta;
-	w->forge.window = window_for_pod(flow, leg, w->p.window);
+	w->forge.ack = ack_for_pod(flow, leg, w->p.ack);
+	w->forge.window = window_for_pod(flow, leg, window_before_lines(flow, w->p.ack, w->p.window));
 	forge_tstamp_to_pod(w, flow, leg);
 	return forge_bare(skb, w) ? DROP : send_to_pod(skb, w, true);
 }
@@ -97,6 +97,7 @@ static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, s
 
 	if (seq_after(w->p.ack, flow->sacked) && !seq_after(w->p.ack, flow->snext))
 		flow->sacked = w->p.ack;
+	insert_acknowledged(flow);
 	flow->window = w->p.window;
 	if (flow->hold || (seq_after(end, flow->request_end) && w->p.len && !(flow->flags & SHUNT_F_PINNED))) {
 		verdict = client_turn(skb, w, flow);
@@ -171,7 +172,7 @@ static __always_inline void hold_acknowledged(struct work *w, struct shunt_flow 
 
 static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
-	__u32 end = w->p.seq + w->p.len + (w->p.flags & TCP_FIN ? 1 : 0), ack = w->p.ack + leg->cdelta;
+	__u32 end = w->p.seq + w->p.len + (w->p.flags & TCP_FIN ? 1 : 0), ack = w->p.ack + leg->cdelta, start = w->p.seq + leg->sdelta;
 	bool last, was_busy = flow->answer != SHUNT_ANSWER_IDLE;
 	__u64 now = 0;
 	int verdict;
@@ -180,13 +181,20 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 		leg->acked = ack;
 	if (unlikely(flow->hold))
 		hold_acknowledged(w, flow, leg);
+	w->insert.len = 0;
+	w->insert.fresh = 0;
 	if (w->p.len) {
+		if (unlikely(flow->insert.len) && insert_again(skb, w, flow, &start) == DROP)
+			return DROP;
 		if (flow->answer != SHUNT_ANSWER_IDLE || flow->flags & SHUNT_F_WAITING) {
 			now = bpf_ktime_get_ns();
-			if (answer_follow(skb, w, flow, w->p.seq + leg->sdelta, now) == DROP)
+			if (answer_follow(skb, w, flow, start, now) == DROP)
 				return DROP;
 		}
 		count_tx(leg, w->p.seq, end - (w->p.flags & TCP_FIN ? 1 : 0));
+	} else if (unlikely(answer_fin_ahead(w, flow, start))) {
+		reason_count(SHUNT_R_ANSWER_AHEAD);
+		return DROP;
 	} else if (flow->kind == SHUNT_KIND_CONNECTION && flow->flags & SHUNT_F_WAITING && !(w->p.flags & TCP_RST)) {
 		answer_first_byte(flow, bpf_ktime_get_ns()); /* the SYN-ACK */
 	}
@@ -201,6 +209,8 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 		answer_complete(flow, bpf_ktime_get_ns());
 	last = pod_closes(w, flow, leg);
 	verdict = translate(skb, w, flow, leg, false);
+	if (unlikely(flow->insert.len) && w->p.len && verdict == PASS)
+		verdict = edit_packet(skb, w, flow);
 	if (unlikely(last)) {
 		flow_end(w, flow);
 	} else if (unlikely(was_busy && flow->answer == SHUNT_ANSWER_IDLE && hold_waiting(flow) && verdict == PASS && !(w->p.flags & TCP_FIN))) {
@@ -277,6 +287,8 @@ int shunt_to_client(struct __sk_buff *skb)
 	/* A packet that we send to a client from the other program comes by here while that one works: nothing but `peek` may change for it. */
 	if (!w)
 		return PASS;
+	if (unlikely(skb->mark == SHUNT_MARK_COPY) && w->parting)
+		return part_copy(skb, w);
 	if (!packet_parse(skb, &w->peek.p))
 		return odd_to_client(skb, w, AT_CLIENT_OUT);
 	owner = owner_find(w);

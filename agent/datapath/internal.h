@@ -24,6 +24,7 @@
 	X(TRIAL, "shunt_trial", __u32, struct shunt_trial)                        \
 	X(PLACE, "shunt_place", __u32, struct shunt_place)                        \
 	X(SERIES, "shunt_series", __u32, struct shunt_series)                     \
+	X(EDIT, "shunt_edit", __u32, struct shunt_edit)                           \
 	X(FLOW, "shunt_flow", struct shunt_flow_key, struct shunt_flow)           \
 	X(LEG, "shunt_leg", struct shunt_leg_key, struct shunt_leg_owner)         \
 	X(DIRECT, "shunt_direct", struct shunt_leg_key, struct shunt_leg_owner)   \

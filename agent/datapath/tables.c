@@ -8,7 +8,8 @@
  * A packet that began on a side may still be on it when the next commit comes to clear it. So a commit first waits until every program that runs now
  * has ended (an RCU grace period). Nothing else is needed: whoever begins later reads the live side.
  *
- * Only the frontends and rules of the earlier plan are removed; in the tables by index, shunt_meta.used says what counts.
+ * Only the frontends and rules of the earlier plan are removed; in the tables by index, shunt_meta.used says what counts. Names and header edits are of
+ * no side: what is there stays.
  */
 #include "datapath/internal.h"
 
@@ -119,7 +120,8 @@ static int check_sizes(const struct tables *tables)
 		{ "rules", tables->rule_count, SHUNT_RULES },             { "entries", tables->entry_count, SHUNT_ENTRIES },
 		{ "conditions", tables->condition_count, SHUNT_CONDITIONS }, { "splits", tables->split_count, SHUNT_SPLITS },
 		{ "versions", tables->version_count, SHUNT_VERSIONS },    { "rings", tables->ring_count, SHUNT_RINGS },
-		{ "pods", tables->pod_count, SHUNT_PODS },          { "trials", tables->trial_count, SHUNT_TRIALS },
+		{ "pods", tables->pod_count, SHUNT_PODS },                { "trials", tables->trial_count, SHUNT_TRIALS },
+		{ "header edits", tables->edit_count, SHUNT_EDITS },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
@@ -191,14 +193,57 @@ static int write_rules(struct datapath *datapath, const struct tables *tables, u
 	return 0;
 }
 
+/* The index + 1 of an edit in `kept`: its own, or the first free. 0: all are taken. */
+static uint16_t keep_edit(struct shunt_edit kept[SHUNT_EDITS], const struct shunt_edit *edit)
+{
+	for (uint16_t i = 0; i < SHUNT_EDITS; i++) {
+		if (kept[i].len && memcmp(&kept[i], edit, sizeof(*edit)) != 0)
+			continue;
+		kept[i] = *edit;
+		return i + 1;
+	}
+	return 0;
+}
+
+/*
+ * Where the plan's edits are in the map: places[i] is what shunt_version.edit says for the plan's i-th. Flows refer to an edit while a head may have to
+ * be sent again, so one that is there never changes; new ones take free places.
+ */
+static int write_edits(struct datapath *datapath, const struct tables *tables, uint16_t places[SHUNT_EDITS])
+{
+	_cleanup_free_ struct shunt_edit *kept = NULL;
+	int r;
+
+	if (!tables->edit_count)
+		return 0;
+	r = read_indexed(datapath, DATAPATH_MAP_EDIT, 0, SHUNT_EDITS, (void **)&kept);
+	for (size_t i = 0; !r && i < tables->edit_count; i++) {
+		places[i] = keep_edit(kept, &tables->edits[i]);
+		if (!places[i])
+			log_warn("header lines '%.*s...' are left out: %d different ones were used since the maps were made; run `shunt unload` and start again",
+				 (int)strcspn((const char *)tables->edits[i].text, "\r"), (const char *)tables->edits[i].text, SHUNT_EDITS);
+		else
+			r = write_indexed(datapath, DATAPATH_MAP_EDIT, places[i] - 1, &tables->edits[i], 1);
+	}
+	return r;
+}
+
 static int write_versions(struct datapath *datapath, const struct tables *tables, uint32_t side)
 {
 	_cleanup_free_ struct shunt_version *values = calloc(tables->version_count + 1, sizeof(*values));
+	uint16_t edits[SHUNT_EDITS] = {};
+	int r;
 
 	if (!values)
 		return -ENOMEM;
-	for (size_t i = 0; i < tables->version_count; i++)
+	r = write_edits(datapath, tables, edits);
+	if (r)
+		return r;
+	for (size_t i = 0; i < tables->version_count; i++) {
 		values[i] = tables->versions[i].value;
+		if (values[i].edit)
+			values[i].edit = values[i].edit <= tables->edit_count ? edits[values[i].edit - 1] : 0;
+	}
 	return write_indexed(datapath, DATAPATH_MAP_VERSION, side * SHUNT_VERSIONS, values, tables->version_count);
 }
 
@@ -438,6 +483,9 @@ static int read_side(struct datapath *datapath, const struct shunt_meta *meta, s
 		r = read_indexed(datapath, DATAPATH_MAP_TRIAL, side * SHUNT_TRIALS, used->trials, (void **)&tables->trials);
 	if (!r)
 		r = read_versions(datapath, side, used->versions, tables);
+	tables->edit_count = SHUNT_EDITS; /* those of earlier plans, too: flows may refer to them */
+	if (!r)
+		r = read_indexed(datapath, DATAPATH_MAP_EDIT, 0, SHUNT_EDITS, (void **)&tables->edits);
 	if (!r)
 		r = read_frontends(datapath, side, tables);
 	if (!r)

@@ -110,11 +110,21 @@ static int add_to_tables(struct planner *planner, struct body *body, struct body
 	return 0;
 }
 
-static int add_version(struct planner *planner, struct body *body, const struct http_destination *destination, const struct place *place,
-		       const char **ret_full)
+/* One version has one edit: that of the entry which names it first. */
+static void note_other_edit(struct planner *planner, const struct body_version *version, uint16_t edit, const struct place *place)
+{
+	if (edit != planner->tables->versions[version->index].value.edit)
+		note(planner, NOTE_WARNING, place, "version '%s' has other headers.response here than before; the first ones serve both. Give it two names",
+		     version->name);
+}
+
+static int add_version(struct planner *planner, struct body *body, const struct http_route *entry, const struct http_destination *destination,
+		       const struct place *place, const char **ret_full)
 {
 	struct body_version *version;
 	char name[SHUNT_NAME_MAX * 2];
+	uint16_t edit;
+	int r;
 
 	if (!version_name(body->vs->meta.ns, destination, name)) {
 		note(planner, NOTE_ERROR, place, "the version's name is longer than %d bytes; shorten headers.response.set.version",
@@ -122,6 +132,7 @@ static int add_version(struct planner *planner, struct body *body, const struct 
 		return -ENAMETOOLONG;
 	}
 	version = find_version(body, name);
+	edit = edit_get(planner, place, entry, destination);
 	if (version) {
 		const struct http_destination *first = version->destination;
 
@@ -130,6 +141,7 @@ static int add_version(struct planner *planner, struct body *body, const struct 
 			note(planner, NOTE_ERROR, place,
 			     "version '%s' names another destination (%s) than before (%s); the first one serves both. Give them two names",
 			     name, destination->host, first->host);
+		note_other_edit(planner, version, edit, place);
 		return 0;
 	}
 	version = ARRAY_APPEND(body->versions, body->version_count);
@@ -137,7 +149,10 @@ static int add_version(struct planner *planner, struct body *body, const struct 
 		return -ENOMEM;
 	memcpy(version->name, name, sizeof(name));
 	version->destination = destination;
-	return add_to_tables(planner, body, version, place, ret_full);
+	r = add_to_tables(planner, body, version, place, ret_full);
+	if (!r)
+		planner->tables->versions[version->index].value.edit = edit;
+	return r;
 }
 
 static int add_versions(struct planner *planner, struct body *body, const char **ret_full)
@@ -148,7 +163,7 @@ static int add_versions(struct planner *planner, struct body *body, const char *
 		for (size_t d = 0; d < entries.items[e].destination_count; d++) {
 			struct place place = place_of_route(body->vs, entries.items[e].line, "%s[%zu].%s[%zu]", entries.path, e,
 							    words_of(body->vs)->destination, d);
-			int r = add_version(planner, body, &entries.items[e].destinations[d], &place, ret_full);
+			int r = add_version(planner, body, &entries.items[e], &entries.items[e].destinations[d], &place, ret_full);
 
 			if (r < 0)
 				return r;
@@ -549,7 +564,7 @@ static bool check_route(struct planner *planner, const struct virtual_service *v
 static int plan_body(struct planner *planner, struct body *body)
 {
 	struct tables *t = planner->tables;
-	size_t splits = t->split_count, versions = t->version_count, rings = t->ring_count, pods = t->pod_count,
+	size_t splits = t->split_count, versions = t->version_count, edits = t->edit_count, rings = t->ring_count, pods = t->pod_count,
 	       backends = planner->backend_count, trials = t->trial_count;
 	struct place place = place_of_route(body->vs, 0, "%s", "");
 	const char *full = NULL;
@@ -569,6 +584,7 @@ static int plan_body(struct planner *planner, struct body *body)
 	body->unusable = true;
 	t->split_count = splits;
 	t->version_count = versions;
+	t->edit_count = edits;
 	t->ring_count = rings;
 	t->pod_count = pods;
 	t->trial_count = trials;

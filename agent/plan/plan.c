@@ -362,6 +362,7 @@ void tables_free(struct tables **tables)
 	free(t->conditions);
 	free(t->splits);
 	free(t->versions);
+	free(t->edits);
 	free(t->rings);
 	free(t->pods);
 	free(t->trials);

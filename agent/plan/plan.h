@@ -83,6 +83,8 @@ struct tables {
 	size_t split_count;
 	struct tables_version *versions;
 	size_t version_count;
+	struct shunt_edit *edits; /* versions[].value.edit is an index of these + 1 */
+	size_t edit_count;
 	struct shunt_ring *rings;
 	size_t ring_count;
 	struct shunt_pod *pods;

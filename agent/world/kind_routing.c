@@ -245,27 +245,100 @@ static const struct schema match_schema = {
 	.unsupported_count = offsetof(struct http_match, unsupported_count),
 };
 
-/* ---- destinations */
+/* ---- lines for heads */
 
-/* headers.response.set: `version` names the version that this destination is; the rest would be written into responses. */
-static void decode_response_set(struct decoder *d, const struct cursor *at, void *target)
+static bool is_header_value(const char *value)
 {
-	struct http_destination *destination = target;
+	for (const char *p = value; *p; p++)
+		if (iscntrl((unsigned char)*p) && *p != '\t')
+			return false;
+	return true;
+}
+
+static void decode_line_of_head(struct decoder *d, const struct cursor *at, struct header_line *line)
+{
+	if (!routing_is_header_name(at->key))
+		return decode_error(d, at, "found \"%s\"; allowed: the name of a header (letters, digits, -)", at->key);
+	line->value = decode_string(d, at);
+	if (line->value && !is_header_value(line->value))
+		return decode_error(d, at, "found a line end or another control character; allowed: text of one line");
+	line->name = strdup(at->key);
+	if (!line->name)
+		d->r = -ENOMEM;
+}
+
+/* An object of names and values. Lines are appended, also those with errors. */
+static void decode_lines(struct decoder *d, const struct cursor *at, struct header_line **lines, size_t *count, bool add)
+{
+	struct header_line *bigger;
 	const char *name;
 	json_t *value;
 
 	if (!json_is_object(at->value))
 		return decode_type_error(d, at, "an object of texts");
+	bigger = reallocarray(*lines, *count + json_object_size(at->value) + 1, sizeof(*bigger));
+	if (!bigger) {
+		d->r = -ENOMEM;
+		return;
+	}
+	*lines = bigger;
 	json_object_foreach(at->value, name, value) {
 		struct cursor member = cursor_member(at, name);
 
-		if (strcasecmp(name, "version") != 0) {
-			decode_unsupported(d, &member);
-			continue;
-		}
-		free(destination->version);
-		destination->version = decode_string(d, &member);
+		bigger[*count] = (struct header_line){ .add = add };
+		decode_line_of_head(d, &member, &bigger[(*count)++]);
 	}
+}
+
+static void lines_free(struct header_line *lines, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(lines[i].name);
+		free(lines[i].value);
+	}
+	free(lines);
+}
+
+/* ---- destinations */
+
+/* headers.response.set: `version` also names the version that this destination is. */
+static void decode_response_set(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_destination *destination = target;
+	size_t before = destination->line_count;
+
+	decode_lines(d, at, &destination->lines, &destination->line_count, false);
+	for (size_t i = before; i < destination->line_count; i++) {
+		const struct header_line *line = &destination->lines[i];
+
+		if (!line->name || !line->value || strcasecmp(line->name, "version") != 0)
+			continue;
+		free(destination->version);
+		destination->version = strdup(line->value);
+		if (!destination->version)
+			d->r = -ENOMEM;
+	}
+}
+
+static void decode_response_add(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_destination *destination = target;
+
+	decode_lines(d, at, &destination->lines, &destination->line_count, true);
+}
+
+static void decode_route_set(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_route *route = target;
+
+	decode_lines(d, at, &route->lines, &route->line_count, false);
+}
+
+static void decode_route_add(struct decoder *d, const struct cursor *at, void *target)
+{
+	struct http_route *route = target;
+
+	decode_lines(d, at, &route->lines, &route->line_count, true);
 }
 
 static const struct field header_edit_fields[] = {
@@ -278,7 +351,7 @@ static const struct schema header_edit_schema = { FIELDS(header_edit_fields) };
 
 static const struct field response_edit_fields[] = {
 	{ "set", FIELD_CUSTOM, .custom = decode_response_set },
-	{ "add", FIELD_UNSUPPORTED, .each = true },
+	{ "add", FIELD_CUSTOM, .custom = decode_response_add },
 	UNSUPPORTED("remove"),
 };
 
@@ -360,9 +433,17 @@ static void check_route(struct decoder *d, const struct cursor *at, void *target
 			     route->destination_count);
 }
 
+static const struct field route_response_fields[] = {
+	{ "set", FIELD_CUSTOM, .custom = decode_route_set },
+	{ "add", FIELD_CUSTOM, .custom = decode_route_add },
+	UNSUPPORTED("remove"),
+};
+
+static const struct schema route_response_schema = { FIELDS(route_response_fields) };
+
 static const struct field route_header_fields[] = {
 	{ "request", FIELD_OBJECT, .schema = &header_edit_schema },
-	{ "response", FIELD_OBJECT, .schema = &header_edit_schema },
+	{ "response", FIELD_OBJECT, .schema = &route_response_schema },
 };
 
 static const struct schema route_header_schema = { FIELDS(route_header_fields) };
@@ -490,10 +571,12 @@ static void routes_free(struct http_route *routes, size_t count)
 			free(route->destinations[i].ns);
 			free(route->destinations[i].subset);
 			free(route->destinations[i].version);
+			lines_free(route->destinations[i].lines, route->destinations[i].line_count);
 		}
 		free(route->destinations);
 		free(route->version);
 		free(route->session);
+		lines_free(route->lines, route->line_count);
 		strings_free(route->unsupported, route->unsupported_count);
 	}
 	free(routes);

@@ -104,6 +104,12 @@ struct http_match {
 	size_t unsupported_count;
 };
 
+/* A line for the heads of responses. */
+struct header_line {
+	char *name, *value; /* as written: a token; no control characters */
+	bool add;           /* beside what is there; else in place of it */
+};
+
 struct http_destination {
 	char *host;     /* as written; of an HTTPRoute "name.namespace" */
 	char *ns;       /* backendRefs[].namespace; NULL when absent, and in a VirtualService */
@@ -111,6 +117,8 @@ struct http_destination {
 	uint16_t port;  /* 0 when absent */
 	uint32_t weight; /* as written, 0 when absent; an only destination without a weight above 0 has 100; sums of 0 are errors */
 	char *version;  /* headers.response.set.version; "" when absent: then the version is named after its destination */
+	struct header_line *lines; /* headers.response.set and .add, the version among them */
+	size_t line_count;
 };
 
 struct http_route {
@@ -121,6 +129,8 @@ struct http_route {
 	size_t match_count;
 	struct http_destination *destinations; /* at least one */
 	size_t destination_count;
+	struct header_line *lines; /* headers.response.set and .add, for all destinations */
+	size_t line_count;
 	char **unsupported; /* fields of this entry that are accepted and not done yet, by path */
 	size_t unsupported_count;
 	int line;

@@ -15,6 +15,7 @@
 #define SHUNT_ANSWER_BPF_H
 
 #include "lib/chunk.bpf.h"
+#include "lib/edit.bpf.h"
 
 #define ANSWER_INTERIM 3 /* 1xx heads in one packet */
 
@@ -39,13 +40,28 @@ static __always_inline void answer_lost(struct shunt_flow *flow)
 {
 	answer_until_close(flow);
 	answer_untimed(flow);
+	edit_pass(flow, SHUNT_R_EDIT_PASSED);
 }
 
-/* The head in w->response begins at `start` (S). */
-static __always_inline void answer_head(struct work *w, struct shunt_flow *flow, __u32 start)
+/* The blank line at `at` of buf: CR LF, a lone LF, or a CR whose LF has not come. The lines before it begin at `from`, which is `start` (S). */
+static __always_inline __u32 edit_before(struct work *w, struct shunt_flow *flow, const struct http_buf *buf, __u32 from, __u32 at, __u32 start)
+{
+	if (likely(!(flow->flags & SHUNT_F_EDIT)))
+		return 0;
+	w->insert.seq = start + (at - from);
+	return answer_edit(w, flow, buf, from, at);
+}
+
+/* The head in w->response begins at `start` (S), and at `from` in buf. */
+static __always_inline void answer_head(struct work *w, struct shunt_flow *flow, const struct http_buf *buf, __u32 from, __u32 start)
 {
 	struct http_response *r = &w->response;
+	__u32 blank = from + r->head_len;
 
+	if (r->status >= 200) {
+		blank -= http_byte(buf, blank - 2) == '\r' ? 2 : 1;
+		start += edit_before(w, flow, buf, from, blank, start);
+	}
 	flow->status = r->status;
 	flow->answer_next = start + r->head_len;
 	if (r->status == 101) { /* another protocol from here on */
@@ -130,6 +146,8 @@ static long piece_step(__u32 i, struct piece_copy *copy)
 __noinline int answer_piece(struct work *w, struct shunt_flow *flow, __u32 skip)
 {
 	struct piece_copy copy = { .skip = skip };
+	const struct http_buf *buf;
+	__u32 line;
 	int verdict;
 
 	if (!w || !flow)
@@ -145,12 +163,17 @@ __noinline int answer_piece(struct work *w, struct shunt_flow *flow, __u32 skip)
 	bpf_loop(SHUNT_ANSWER_HEAD_SIZE / 8, piece_step, &copy, 0);
 	flow->hold_answer = copy.at + copy.len;
 	verdict = http_scan_response((struct http_buf *)copy.hold->answer, 0, flow->hold_answer, &w->response);
+	buf = (const struct http_buf *)copy.hold->answer;
 	if (verdict == HTTP_PARTIAL) {
+		line = w->response.scan.line;
+		/* The CR of the blank line must not go by before the lines do. Whatever follows it, here a line may begin. */
+		if (line + 1 == flow->hold_answer && w->response.scan.status >= 200 && http_byte(buf, line) == '\r')
+			flow->answer_next += edit_before(w, flow, buf, 0, line, flow->answer_next - copy.at);
 		flow->answer_next += copy.len;
 		return 0;
 	}
 	if (verdict == HTTP_COMPLETE)
-		answer_head(w, flow, flow->answer_next - copy.at);
+		answer_head(w, flow, buf, 0, flow->answer_next - copy.at);
 	else
 		answer_lost(flow);
 	flow->hold_answer = 0;
@@ -162,7 +185,7 @@ __noinline int answer_piece(struct work *w, struct shunt_flow *flow, __u32 skip)
 /* Reads one head, or a piece of it, `skip` bytes into the payload, which begins at `start` (S). */
 __noinline int answer_read(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start)
 {
-	__u32 skip, len;
+	__u32 skip, len, from = 0;
 	int verdict;
 
 	if (!w || !flow)
@@ -171,7 +194,8 @@ __noinline int answer_read(struct __sk_buff *skb, struct work *w, struct shunt_f
 	if (flow->hold_answer)
 		return answer_piece(w, flow, skip);
 	if (w->p.len <= HTTP_HEAD_MAX) {
-		verdict = http_scan_response(&w->buf, skip, w->p.len - skip, &w->response);
+		from = skip;
+		verdict = http_scan_response(&w->buf, from, w->p.len - skip, &w->response);
 	} else { /* a merged packet, of which only the head's part is loaded */
 		len = answer_load(skb, w, skip, HTTP_HEAD_MAX);
 		verdict = http_scan_response(&w->buf, 0, len, &w->response);
@@ -181,7 +205,7 @@ __noinline int answer_read(struct __sk_buff *skb, struct work *w, struct shunt_f
 	if (verdict == HTTP_PARTIAL)
 		return answer_piece(w, flow, skip);
 	if (verdict == HTTP_COMPLETE)
-		answer_head(w, flow, start + skip);
+		answer_head(w, flow, &w->buf, from, start + skip);
 	else
 		answer_lost(flow);
 	return 0;
@@ -212,12 +236,19 @@ static __always_inline void answer_gaps(struct shunt_flow *flow, __u32 start, __
 	}
 }
 
+/* A FIN without payload behind a head that is to be edited: its number is not known yet. */
+static __always_inline bool answer_fin_ahead(const struct work *w, const struct shunt_flow *flow, __u32 start)
+{
+	return w->p.flags & TCP_FIN && flow->flags & SHUNT_F_EDIT && flow->answer == SHUNT_ANSWER_HEAD && seq_after(start, flow->answer_next);
+}
+
 /*
- * A packet with payload from the current leg; `start`: S of its first byte. Called before the packet moves snext. DROP: it must not pass, see above.
+ * A packet with payload from the current leg; `start`: S of its first byte, or as if lines in it (w->insert) came before it. Called before the packet
+ * moves snext. DROP: it must not pass, see above.
  */
 static __always_inline int answer_follow(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 start, __u64 now)
 {
-	__u32 end = start + w->p.len;
+	__u32 end = start + w->p.len, inserted = w->insert.len;
 
 	if (flow->flags & SHUNT_F_WAITING)
 		answer_first_byte(flow, now);
@@ -230,10 +261,12 @@ static __always_inline int answer_follow(struct __sk_buff *skb, struct work *w, 
 			return PASS;
 		for (int i = 0; i < ANSWER_INTERIM && flow->answer == SHUNT_ANSWER_HEAD && seq_after(end, flow->answer_next); i++)
 			answer_read(skb, w, flow, start);
+		start += w->insert.len - inserted;
+		end = start + w->p.len;
 		if (unlikely(flow->answer == SHUNT_ANSWER_CHUNKED) && seq_after(end, flow->answer_next))
 			answer_chunks(skb, w, flow, start);
 	}
-	answer_gaps(flow, start, end);
+	answer_gaps(flow, start - w->insert.len, end);
 	if (flow->answer != SHUNT_ANSWER_BODY)
 		return PASS;
 	if (seq_after(flow->snext, end))

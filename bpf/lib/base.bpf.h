@@ -44,6 +44,9 @@ enum verdict {
 #define AF_INET6 10
 #define IPV4_LEN 20
 #define IPV6_LEN 40
+#define IPV4_TOT_LEN_OFFSET 2
+#define IPV4_CHECK_OFFSET 10
+#define IPV6_PAYLOAD_LEN_OFFSET 4
 #define TCP_LEN 20
 #define TCP_OPTIONS_MAX 40
 #define TCP_SEQ_OFFSET 4
@@ -55,6 +58,7 @@ enum tcp_flag {
 	TCP_RST = 4,
 	TCP_PSH = 8,
 	TCP_ACK = 16,
+	TCP_URG = 32,
 	TCP_ECE = 64,
 	TCP_CWR = 128,
 };
@@ -153,6 +157,7 @@ struct choice {
 	__u32 elsewhere; /* the pod is on another node */
 	__u32 refused; /* enum shunt_reason + 1; 0: chosen */
 	__u16 series;
+	__u16 edit; /* of the answer: as shunt_version.edit */
 	__be16 port;
 	struct shunt_addr addr;
 };
@@ -211,6 +216,18 @@ struct work {
 		__u32 mss;
 		__u32 segments;
 	} emit;
+	struct {
+		__u32 seq;   /* S: of a blank line, before which lines may go */
+		__u32 at;    /* lines go so many bytes into the payload of the packet at hand */
+		__u32 len;   /* bytes of them; 0: none */
+		__u32 fresh; /* 1: it was decided with this packet */
+	} insert;
+	struct {
+		__u32 count;
+		__u32 back[SHUNT_RENAMES]; /* bytes before the blank line */
+	} found; /* of the pod's lines whose headers are set */
+	struct http_scan line;
+	__u32 parting; /* 1: a copy is on its way to the other run of this program */
 	struct tcp_options options;
 	struct icmp_error icmp;
 	struct cookie_headers cookie;

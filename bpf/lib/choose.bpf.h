@@ -306,6 +306,7 @@ static __always_inline bool pod_find(struct work *w, const struct shunt_version 
 	w->choice.port = pod->port;
 	w->choice.elsewhere = pod->elsewhere;
 	w->choice.series = version->series;
+	w->choice.edit = version->edit;
 	return true;
 }
 

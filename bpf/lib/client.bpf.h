@@ -70,6 +70,7 @@ static __always_inline void request_framing(const struct work *w, struct shunt_f
 	flow->answer_next = flow->snext;
 	flow->missing = 0;
 	flow->flags &= ~(SHUNT_F_HEAD | SHUNT_F_EXPECT);
+	edit_due(w, flow);
 	if (r->head_method)
 		flow->flags |= SHUNT_F_HEAD;
 	if (r->expect && (r->framing == HTTP_CHUNKED || r->length))
@@ -271,8 +272,11 @@ __noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_
 		return bind_blind(skb, w, flow, start, verdict == HTTP_PARTIAL ? SHUNT_R_HEAD_TOO_LONG : SHUNT_R_NOT_HTTP);
 	if (!choose_by_request(w, (struct http_buf *)hold->data, at, len))
 		return refuse(skb, w, flow);
-	/* Another leg may take over only when nothing of the one before is on its way; the client's next ACK brings us back here. */
-	if (!flow_quiet(flow) && leg_find(flow, w->choice.series) != flow->current)
+	/*
+	 * Another leg may take over only when nothing of the one before is on its way, and another head get lines only when those of the one before are
+	 * there; the client's next ACK brings us back here.
+	 */
+	if (flow->insert.len || (!flow_quiet(flow) && leg_find(flow, w->choice.series) != flow->current))
 		return NOT_YET;
 	choice_report(w);
 	request_framing(w, flow, start);
@@ -304,7 +308,7 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 	if (!payload_load(skb, w))
 		return DROP;
 	len = w->p.len;
-	if (!skip && len <= HTTP_HEAD_MAX && !flow->hold && frontend_find(w)) {
+	if (!skip && len <= HTTP_HEAD_MAX && !flow->hold && !flow->insert.len && frontend_find(w)) {
 		if (request_scan(w, &w->buf, 0, len) == HTTP_COMPLETE && choose_by_request(w, &w->buf, 0, len) &&
 		    leg_find(flow, w->choice.series) == flow->current) {
 			request_framing(w, flow, start);
@@ -350,8 +354,8 @@ static __always_inline int hold_pipelined(struct __sk_buff *skb, struct work *w,
 	hold_more(skb, w, flow);
 	forge_to_pod(w, leg, TCP_ACK);
 	w->forge.seq = leg->cnext;
-	w->forge.ack = w->p.ack - leg->sdelta;
-	w->forge.window = window_for_pod(flow, leg, w->p.window);
+	w->forge.ack = ack_for_pod(flow, leg, w->p.ack);
+	w->forge.window = window_for_pod(flow, leg, window_before_lines(flow, w->p.ack, w->p.window));
 	forge_tstamp_to_pod(w, flow, leg);
 	return forge_bare(skb, w) ? DROP : send_to_pod(skb, w, false);
 }
@@ -471,6 +475,8 @@ __noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt
 		answer_aborted(flow);
 		request_begin(w, flow);
 	}
+	if (flow->flags & SHUNT_F_EDIT || w->choice.edit)
+		edit_due(w, flow);
 	flow->attempt++;
 	leg->state = SHUNT_LEG_DEAD;
 	verdict = leg_open(skb, w, flow, leg->acked);

@@ -201,7 +201,7 @@ static __always_inline int icmp_client_locked(struct __sk_buff *skb, struct work
 	leg = LEG(flow, flow->current);
 	e->new_sport = leg->pport;
 	e->new_dport = leg->lport;
-	e->seq_shift = -leg->sdelta;
+	e->seq_shift = ack_for_pod(flow, leg, e->seq) - e->seq;
 	e->ack_shift = -leg->cdelta;
 	reason_count(SHUNT_R_ICMP);
 	if (icmp_translate(skb, w, &w->key.frontend, &leg->pod, 1))

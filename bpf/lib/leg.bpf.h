@@ -16,6 +16,7 @@
 #define SHUNT_LEG_BPF_H
 
 #include "lib/cookie.bpf.h"
+#include "lib/insert.bpf.h"
 
 #define LEG(flow, index) (&(flow)->leg[(index) & (SHUNT_LEGS - 1)])
 #define LEG_PORT_TRIES 16 /* about half of the ports are the node's own, where that counts */
@@ -353,6 +354,7 @@ __noinline int leg_open(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	leg->acked = start;
 	leg->cnext = start;
 	flow->current = index;
+	flow->insert.len = 0;
 	flow->state = SHUNT_FLOW_OPENING;
 	flow->tries = 0;
 	flow->opened = bpf_ktime_get_ns();
@@ -409,8 +411,8 @@ __noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *fl
 	if (w->emit.at >= w->emit.end || w->emit.end > SHUNT_HOLD_SIZE)
 		return DROP;
 	forge_to_pod(w, leg, TCP_ACK | TCP_PSH);
-	w->forge.window = window_for_pod(flow, leg, flow->window);
-	w->forge.ack = flow->sacked - leg->sdelta; /* not snext: what the pod has sent may be lost on its way to the client */
+	w->forge.window = window_for_pod(flow, leg, window_before_lines(flow, flow->sacked, flow->window));
+	w->forge.ack = ack_for_pod(flow, leg, flow->sacked); /* not snext: what the pod has sent may be lost on its way to the client */
 	w->emit.mss = flow->mss < leg->mss ? flow->mss : leg->mss;
 	if (w->emit.mss > SEGMENT_MAX)
 		w->emit.mss = SEGMENT_MAX;

@@ -14,6 +14,8 @@
  *
  * Options are where every common stack puts them, and are rewritten where they lie; any other order takes the long way (options_walk). Packets keep
  * what we do not know: options, ECN, PSH and URG with its pointer, which counts from seq.
+ *
+ * While a head has lines that the client has not acknowledged, insert.bpf.h says what sdelta means.
  */
 #ifndef SHUNT_TRANSLATE_BPF_H
 #define SHUNT_TRANSLATE_BPF_H
@@ -38,15 +40,23 @@ static __always_inline __wsum replace_be16(__be16 *at, __be16 to)
 	return change;
 }
 
-/* Shifts SACK blocks (RFC 2018) by `shift`. */
-static __always_inline __wsum sack_shift(__be32 *o, void *end, __u32 blocks, __u32 shift)
+/* An edge of a SACK block (RFC 2018). */
+static __always_inline __u32 sack_edge(const struct shunt_flow *flow, const struct shunt_leg *leg, __u32 edge, bool right, bool to_pod)
+{
+	if (!to_pod)
+		return edge + leg->cdelta;
+	return right ? ack_for_pod(flow, leg, edge) : sack_left_for_pod(flow, leg, edge);
+}
+
+/* Translates SACK blocks. */
+static __always_inline __wsum sack_translate(const struct shunt_flow *flow, const struct shunt_leg *leg, __be32 *o, void *end, __u32 blocks, bool to_pod)
 {
 	__wsum change = 0;
 
 	for (__u32 i = 0; i < 2 * SACK_BLOCKS_MAX; i++) {
 		if (i >= 2 * blocks || (void *)(o + i + 1) > end)
 			break;
-		change = csum_plus(change, replace_be32(o + i, bpf_ntohl(o[i]) + shift));
+		change = csum_plus(change, replace_be32(o + i, sack_edge(flow, leg, bpf_ntohl(o[i]), i & 1, to_pod)));
 	}
 	return change;
 }
@@ -91,7 +101,6 @@ static __always_inline enum layout options_layout(const __be32 *o, __u32 len, co
 static __always_inline __wsum options_translate(struct shunt_flow *flow, struct shunt_leg *leg, __be32 *o, enum layout layout, __u32 len, void *end,
 						bool to_pod)
 {
-	__u32 shift = to_pod ? -leg->sdelta : leg->cdelta;
 	__wsum change = 0;
 
 	if (layout != SACK) {
@@ -104,7 +113,7 @@ static __always_inline __wsum options_translate(struct shunt_flow *flow, struct 
 		o += 3;
 		len -= 12;
 	}
-	return layout == TSTAMP ? change : csum_plus(change, sack_shift(o + 1, end, len / 8, shift));
+	return layout == TSTAMP ? change : csum_plus(change, sack_translate(flow, leg, o + 1, end, len / 8, to_pod));
 }
 
 /* Overwrites an option of up to 2 + 8 * SACK_BLOCKS_MAX bytes. */
@@ -125,7 +134,7 @@ __noinline int options_walk(struct __sk_buff *skb, struct work *w, struct shunt_
 {
 	struct tcp_options *o;
 	struct shunt_leg *leg;
-	__u32 len, at, shift;
+	__u32 len, at;
 	__wsum before;
 
 	if (!w || !flow || options_parse(skb, w))
@@ -148,13 +157,12 @@ __noinline int options_walk(struct __sk_buff *skb, struct work *w, struct shunt_
 		else
 			put_be32(o->raw + at, tsval_for_client(flow, leg, o->tsval));
 	}
-	shift = to_pod ? -leg->sdelta : leg->cdelta;
 	for (__u32 i = 0; i < 2 * SACK_BLOCKS_MAX; i++) {
 		at = o->blocks + 4 * i;
 		keep(at);
 		if (4 * i >= o->blocks_len || at > TCP_OPTIONS_MAX - 4)
 			break;
-		put_be32(o->raw + at, get_be32(o->raw + at) + shift);
+		put_be32(o->raw + at, sack_edge(flow, leg, get_be32(o->raw + at), i & 1, to_pod));
 	}
 	o->change = bpf_csum_diff(NULL, 0, (__be32 *)o->raw, TCP_OPTIONS_MAX, before);
 	len = o->len;
@@ -247,11 +255,11 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 	}
 	if (to_pod) {
 		change = replace_be32(&tcp->seq, w->p.seq - leg->cdelta);
-		change = csum_plus(change, replace_be32(&tcp->ack_seq, w->p.ack - leg->sdelta));
+		change = csum_plus(change, replace_be32(&tcp->ack_seq, ack_for_pod(flow, leg, w->p.ack)));
 		change = csum_plus(change, replace_be16(&tcp->source, leg->lport));
 		change = csum_plus(change, replace_be16(&tcp->dest, leg->pport));
 	} else {
-		change = replace_be32(&tcp->seq, w->p.seq + leg->sdelta);
+		change = replace_be32(&tcp->seq, seq_for_client(flow, leg, w->p.seq));
 		change = csum_plus(change, replace_be32(&tcp->ack_seq, w->p.ack + leg->cdelta));
 		change = csum_plus(change, replace_be16(&tcp->source, w->key.fport));
 		change = csum_plus(change, replace_be16(&tcp->dest, w->key.cport));
@@ -260,8 +268,8 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 	if (flow->kind == SHUNT_KIND_REQUEST) {
 		if (!to_pod)
 			change = csum_plus(change, replace_be16(&tcp->window, bpf_htons(window_for_client(w, flow, leg))));
-		else if (unlikely(leg->lacks & SHUNT_LACK_WSCALE))
-			change = csum_plus(change, replace_be16(&tcp->window, bpf_htons(window_for_pod(flow, leg, w->p.window))));
+		else if (unlikely(leg->lacks & SHUNT_LACK_WSCALE || flow->insert.len))
+			change = csum_plus(change, replace_be16(&tcp->window, bpf_htons(window_for_pod(flow, leg, window_before_lines(flow, w->p.ack, w->p.window)))));
 	}
 	if (options) {
 		layout = options_layout((void *)(tcp + 1), options, end);

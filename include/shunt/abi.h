@@ -16,13 +16,14 @@
  *     shunt_entry    [side][i]             ─▶ split, conditions; those of a route lie together, in the order in which they are tried
  *     shunt_cond     [side][i]             ─▶ one condition on a request; those of an entry lie together
  *     shunt_split    [side][i]             ─▶ salt, ranges of a 2^32 hash ─▶ version
- *     shunt_version  [side][i]             ─▶ series, rings (IPv4, IPv6), fallback version
+ *     shunt_version  [side][i]             ─▶ series, rings (IPv4, IPv6), fallback version, edit
  *     shunt_ring     [side][i]             ─▶ Maglev table of pods
  *     shunt_pod      [side][i]             ─▶ address, port
  *     shunt_trial    [side][i]             ─▶ an experiment that measures the users of a route, and what it calls a conversion
  *     shunt_place    {interface}           ─▶ that it leads out of the node, or to the node itself   (no sides)
  *   NAMES (never reused for something else while the pins live)
  *     shunt_series   [i]                   ─▶ "route" and "version" as the manifests call them
+ *     shunt_edit     [i]                   ─▶ lines that heads get; flows refer to them while a head may have to be sent again
  *   STATE (written by the programs)
  *     shunt_flow     {client, frontend}    ─▶ one client connection and its legs
  *     shunt_leg      {client, pod}         ─▶ back to the flow
@@ -62,6 +63,7 @@
 #define SHUNT_RING_SIZE 4093 /* prime; Maglev wants about 100 slots a pod */
 #define SHUNT_SERIES 256     /* (route, version) pairs, over both sides */
 #define SHUNT_TRIALS 256
+#define SHUNT_EDITS 256      /* different header edits, over both sides */
 
 #define SHUNT_SHARES 8          /* versions in one split */
 #define SHUNT_ROUTES_PER_FRONTEND 16
@@ -72,6 +74,9 @@
 #define SHUNT_HOST_MAX 128      /* Host pattern, bytes */
 #define SHUNT_VALUE_MAX 128     /* bytes that a condition compares with */
 #define SHUNT_ID_MAX 120        /* user id bytes that rules and hash look at; a longer id is cut and counted (SHUNT_R_ID_CUT) */
+
+#define SHUNT_EDIT_MAX 256      /* bytes of the lines that one head gets */
+#define SHUNT_EDIT_SETS 4       /* headers that one edit sets; it may add as many as fit */
 
 #define SHUNT_METHOD_MAX 24     /* of a conversion, bytes */
 #define SHUNT_PATH_MAX 96
@@ -282,6 +287,8 @@ struct shunt_version {
 	__u16 fallback;              /* version that serves while this one has no ready pod of the client's family; SHUNT_NONE: nobody */
 	__u16 ring[SHUNT_FAMILIES];  /* SHUNT_NONE: no ready pod of that family */
 	__u16 near[SHUNT_FAMILIES];  /* the ring of its pods on this node; the same as `ring` when they all are */
+	__u16 edit;                  /* of its responses: index of shunt_edit + 1; 0: none */
+	__u16 pad;
 };
 
 struct shunt_ring {
@@ -337,6 +344,22 @@ struct shunt_trial {
 struct shunt_series {
 	char route[SHUNT_NAME_MAX * 2]; /* "namespace/name" of the VirtualService */
 	char version[SHUNT_NAME_MAX * 2];
+};
+
+/* A header that is set: the pod's own lines of that name must not count any more. */
+struct shunt_edit_set {
+	char name[SHUNT_NAME_MAX];  /* lower case, zero padded */
+	char value[SHUNT_ID_MAX];   /* zero padded: a pod that says the same may go on saying it */
+};
+
+/* Index 0..SHUNT_EDITS-1; len 0 means free. */
+struct shunt_edit {
+	__u16 len;   /* of text; the lines of the headers that are set, then those that are added */
+	__u16 sets;  /* how many of `set` */
+	__u16 adds;  /* lines that are added */
+	__u16 pad;
+	__u8 text[SHUNT_EDIT_MAX]; /* "Name: value\r\n", zero padded */
+	struct shunt_edit_set set[SHUNT_EDIT_SETS];
 };
 
 /* ---- flows ----------------------------------------------------------------------------------------------------------------------------- */
@@ -441,6 +464,23 @@ struct shunt_user_key {
 	__u32 series;
 };
 
+#define SHUNT_RENAMES 2 /* of the pod's lines in one head */
+
+/*
+ * Lines that a head got on its way, until the receiver has acknowledged them. Everything behind them has a greater number for the receiver than for the
+ * sender; and a part of the head that is sent again must get them again, and the names in it be changed again.
+ *
+ *     pod's bytes       HTTP/1.1 200 OK⏎ version: old⏎ Content-Length: 5⏎                        ⏎ hello
+ *     client's bytes    HTTP/1.1 200 OK⏎ ~ersion: old⏎ Content-Length: 5⏎ version: flowers-v2⏎ ⏎ hello
+ *                                        ╰── rename[0] ──────────────────╯╰ at      len ──────╯
+ */
+struct shunt_insert {
+	__u32 at;   /* S: of their first byte */
+	__u16 len;  /* bytes; 0: there are none, or all is acknowledged */
+	__u16 edit; /* index of shunt_edit */
+	__u16 rename[SHUNT_RENAMES]; /* bytes before `at`: first of a name that is another for the client; 0: none */
+};
+
 enum shunt_flow_state {
 	SHUNT_FLOW_HEAD = 1, /* collecting a request head */
 	SHUNT_FLOW_OPENING = 2, /* decided; the leg's handshake runs */
@@ -488,6 +528,7 @@ enum shunt_flow_flags {
 	SHUNT_F_ECN = 1 << 13,     /* negotiated with the client, as the three above */
 	SHUNT_F_EARLY = 1 << 15,   /* no byte of the client yet, but a leg: the server may speak first (tick.bpf.h) */
 	SHUNT_F_EXPECT = 1 << 14,  /* the current request has a body that may wait for a 100, which has not come */
+	SHUNT_F_EDIT = 1 << 16,    /* the head of the answer shall get the lines of shunt_flow.edit */
 };
 
 struct shunt_flow {
@@ -528,6 +569,9 @@ struct shunt_flow {
 	__u32 missing;     /* bytes before snext that have not gone by yet: they were lost on the way to us, or overtaken */
 	__u64 seen;        /* ns: last packet */
 	struct shunt_user_key who; /* of the current request */
+	struct shunt_insert insert; /* into the answer */
+	__u16 edit;        /* of the current request's answer: index of shunt_edit + 1 */
+	__u16 pad2;
 	__u32 ifindex;     /* the client's interface */
 	__u8 mac[12];      /* Ethernet addresses as the client's packets bear them: destination, source */
 	struct shunt_leg leg[SHUNT_LEGS];
@@ -632,7 +676,7 @@ struct shunt_user {
 	X(EXPECT_REFUSED, told, "flows pinned: the answer came without the 100 that a body may have waited for") \
 	X(UPGRADED, told, "flows pinned: the server changed the protocol (101)")                             \
 	X(ANSWER_UNFRAMED, told, "flows pinned: the end of a response cannot be known")                      \
-	X(ANSWER_AHEAD, note, "packets of chunked responses dropped until a lost one before them came again")  \
+	X(ANSWER_AHEAD, note, "packets of responses dropped until a lost one before them came again")          \
 	X(REQUEST_AHEAD, note, "packets of chunked requests dropped until a lost one before them came again")  \
 	X(PIPELINED, note, "requests held until the answer before them was complete")                        \
 	X(HOLD_FULL, odd, "request bytes dropped because no hold buffer was free (the client sends again)")  \
@@ -642,6 +686,11 @@ struct shunt_user {
 	X(ENTRY_UNMATCHED, odd, "requests that no entry of their route takes; the route's first version took them")  \
 	X(ID_MISSING, note, "requests without a user id; the client address stood in")                       \
 	X(ID_CUT, odd, "user ids longer than 120 bytes; the first 120 decided")                              \
+	X(EDITED, note, "responses whose head got the route's header lines")                                 \
+	X(EDIT_PARTED, note, "packets whose header lines went ahead in one of their own")                    \
+	X(EDIT_RENAMED, note, "headers of pods renamed (~) because the route sets them")                     \
+	X(EDIT_SAME, note, "responses left as they were: the pod itself says what the route sets")           \
+	X(EDIT_PASSED, odd, "responses that passed without the route's header lines: their head could not be edited") \
 	X(FALLBACK, odd, "requests served by another version because theirs had no ready pod")               \
 	X(NO_POD, odd, "flows reset: no version of the route has a ready pod")                               \
 	X(FRAGMENT, odd, "IP fragments to a frontend, passed untouched")                                     \
@@ -714,6 +763,8 @@ struct shunt_answer {
 
 /* skb->mark of packets that we send round through the host's stack; cleared when they come by again. */
 #define SHUNT_MARK 0x73687574u
+/* Of a copy that a program sends of a packet at egress, so that its other run makes something else of it. */
+#define SHUNT_MARK_COPY 0x73687563u
 
 #define SHUNT_ASSERT(type, size) _Static_assert(sizeof(type) == (size), "ABI: bump SHUNT_SCHEMA")
 SHUNT_ASSERT(struct shunt_addr, 16);
@@ -727,7 +778,7 @@ SHUNT_ASSERT(struct shunt_entry, 12);
 SHUNT_ASSERT(struct shunt_condition, 8 + SHUNT_NAME_MAX + SHUNT_VALUE_MAX);
 SHUNT_ASSERT(struct shunt_share, 16);
 SHUNT_ASSERT(struct shunt_split, 24 + 16 * SHUNT_SHARES);
-SHUNT_ASSERT(struct shunt_version, 12);
+SHUNT_ASSERT(struct shunt_version, 16);
 SHUNT_ASSERT(struct shunt_pod, 20);
 SHUNT_ASSERT(struct shunt_place, 40);
 SHUNT_ASSERT(struct shunt_trial, 8 + SHUNT_METHOD_MAX + SHUNT_PATH_MAX);
@@ -739,6 +790,8 @@ SHUNT_ASSERT(struct shunt_leg_key, 36);
 SHUNT_ASSERT(struct shunt_leg_owner, 40);
 SHUNT_ASSERT(struct shunt_leg, 80);
 SHUNT_ASSERT(struct shunt_promise, 16);
-SHUNT_ASSERT(struct shunt_flow, 152 + 80 * SHUNT_LEGS);
+SHUNT_ASSERT(struct shunt_edit, 8 + SHUNT_EDIT_MAX + SHUNT_EDIT_SETS * (SHUNT_NAME_MAX + SHUNT_ID_MAX));
+SHUNT_ASSERT(struct shunt_insert, 12);
+SHUNT_ASSERT(struct shunt_flow, 168 + 80 * SHUNT_LEGS);
 
 #endif

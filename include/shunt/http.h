@@ -919,8 +919,6 @@ HTTP_INLINE void http_absolute_form(struct http_ctx *c, struct http_request *r)
 	r->path_off = s->end;
 }
 
-/* ---- heads ------------------------------------------------------------------------------------------------------------------------------- */
-
 HTTP_INLINE void http_scan_begin(struct http_scan *s, __u32 off, __u32 len, __u32 facts)
 {
 	s->length = 0;
@@ -935,6 +933,70 @@ HTTP_INLINE void http_scan_begin(struct http_scan *s, __u32 off, __u32 len, __u3
 	s->status = 0;
 	s->method_len = 0;
 }
+
+/* ---- lines by name ----------------------------------------------------------------------------------------------------------------------- */
+
+/* The line that began at s->line ends before the LF at `at`. Returns 1 when it is the wanted one. */
+HTTP_INLINE long http_wanted_line(struct http_ctx *c, __u32 at)
+{
+	struct http_scan *s = c->scan;
+	__u32 line = s->line, len;
+	struct http_value v;
+
+	s->line = s->pos = at + 1;
+	if ((http_lower_case(http_word(c->buf, line, 0)) & s->id_mask) != s->id_first)
+		return 0;
+	len = http_match_name(c->buf, line, c->name, 1, ':');
+	if (!len)
+		return 0;
+	http_value_of(c->buf, line + len + 1, http_byte(c->buf, at - 1) == '\r' ? at - 1 : at, &v);
+	s->start_off = line;
+	s->id_off = v.from;
+	s->id_len = v.to - v.from;
+	s->verdict = HTTP_COMPLETE;
+	return 1;
+}
+
+HTTP_STEP long http_find_step(__u32 i, struct http_ctx *c)
+{
+	struct http_scan *s = c->scan;
+	__u32 pos = s->pos;
+
+	(void)i;
+	for (__u32 ahead = 0; ahead < HTTP_STEP_BYTES; ahead += 8) {
+		__u64 stop = http_equal(http_word(c->buf, pos, ahead), '\n');
+
+		if (!stop)
+			continue;
+		pos += ahead + http_first(stop);
+		return pos < s->end ? http_wanted_line(c, pos) : 1;
+	}
+	s->pos = pos + HTTP_STEP_BYTES;
+	return s->pos >= s->end;
+}
+
+/*
+ * The first line of buf[from, to), whole lines of a head, whose name is `name` (lower case; the colon right behind it). 1: ret_scan->start_off is where
+ * it begins, line where the next one does, id_off and id_len are its value without white space around; 0: there is none.
+ */
+HTTP_API int http_find_line(const struct http_buf *buf, __u32 from, __u32 to, const struct http_name *name, struct http_scan *ret_scan)
+{
+	struct http_scan *s = ret_scan;
+	struct http_ctx c;
+
+	if (!buf || !name || !s || from > HTTP_HEAD_MAX || to > HTTP_HEAD_MAX || to < from)
+		return 0;
+	http_scan_begin(s, from, to - from, 0);
+	s->id_first = http_name_word(name, 0);
+	s->id_mask = http_name_mask(s->id_first);
+	c.buf = buf;
+	c.name = name;
+	c.scan = s;
+	http_loop(HTTP_HEAD_MAX, http_find_step, &c);
+	return s->verdict == HTTP_COMPLETE;
+}
+
+/* ---- heads ------------------------------------------------------------------------------------------------------------------------------- */
 
 /* RFC 9112 section 6.3, without what depends on the method and the status. */
 HTTP_INLINE __u32 http_framing_of(__u32 facts, __u32 otherwise)

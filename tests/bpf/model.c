@@ -73,6 +73,9 @@ struct request {
 	bool head;
 	char answer[ANSWER_MAX];
 	size_t answer_len;
+	char edited[ANSWER_MAX + SHUNT_EDIT_MAX]; /* as the client may read it when its version's answers are edited */
+	size_t edited_len;
+	bool may_pass; /* as the pod says it, because a name went by before all of the head was known */
 	bool last; /* the pod closes behind its answer */
 };
 
@@ -91,6 +94,7 @@ struct talk {
 	uint32_t served;              /* requests read whole */
 	uint32_t answered;            /* answers that the client has read */
 	size_t answer_read;
+	bool read_edited, read_as_is; /* what was read of it fits so far */
 	uint64_t opened, opened_at;   /* of the flow's opening leg: in the programs' clock and in ours */
 };
 
@@ -259,8 +263,39 @@ static uint16_t pod_port(uint32_t pod)
 	return 8080 + pod / TWINS;
 }
 
+/* What the answers of a version get; the pods of the last two say something of it themselves. */
+static const struct {
+	const char *lines, *name, *value; /* set; then lines are added */
+	const char *pod;                  /* the pod's own line */
+	const char *renamed;              /* as the client reads it; NULL: the answer stays as it is */
+} edit_of[VERSIONS] = {
+	{},
+	{ "version: v2\r\n", "version", "v2", "", "" },
+	{ "version: v3\r\nNote: 0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+	  "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234\r\nA: b\r\n",
+	  "version", "v3", "", "" },
+	{ "version: v4\r\n", "version", "v4", "Version: old\r\n", "~ersion: old\r\n" },
+	{ "version: v5\r\n", "version", "v5", "version:\tv5 \r\n", NULL },
+};
+
+static void set_edit(struct tables *t, uint32_t v)
+{
+	struct shunt_edit *edit;
+
+	if (!edit_of[v].lines)
+		return;
+	edit = &t->edits[t->edit_count++];
+	*edit = (struct shunt_edit){ .len = strlen(edit_of[v].lines), .sets = 1, .adds = v == 2 ? 2 : 0 };
+	assert_true(edit->len <= SHUNT_EDIT_MAX);
+	memcpy(edit->text, edit_of[v].lines, edit->len);
+	memcpy(edit->set[0].name, edit_of[v].name, strlen(edit_of[v].name));
+	memcpy(edit->set[0].value, edit_of[v].value, strlen(edit_of[v].value));
+	t->versions[v].value.edit = t->edit_count;
+}
+
 static const struct tables *model_tables(void)
 {
+	static struct shunt_edit edits[VERSIONS];
 	static struct tables_frontend frontends[2 * SHUNT_FAMILIES];
 	static struct shunt_route route = { .identity = SHUNT_ID_HEADER, .name = "userhash", .name_len = 8, .host_match = SHUNT_HOST_ANY, .rules = VERSIONS };
 	static struct shunt_split splits[VERSIONS];
@@ -271,7 +306,7 @@ static const struct tables *model_tables(void)
 	static struct tables t = {
 		.frontends = frontends, .frontend_count = ARRAY_SIZE(frontends), .routes = &route, .route_count = 1, .splits = splits,
 		.split_count = VERSIONS, .rules = rules, .rule_count = VERSIONS, .versions = versions, .version_count = VERSIONS, .rings = rings,
-		.ring_count = ARRAY_SIZE(rings), .pods = pods, .pod_count = ARRAY_SIZE(pods),
+		.ring_count = ARRAY_SIZE(rings), .pods = pods, .pod_count = ARRAY_SIZE(pods), .edits = edits,
 	};
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(frontends); i++)
@@ -284,6 +319,7 @@ static const struct tables *model_tables(void)
 		rules[v] = (struct tables_rule){ .length = 1, .value.split = v, .id = { '1' + v } };
 		versions[v] = (struct tables_version){ .value = { .series = v, .fallback = SHUNT_NONE, .ring = { 2 * v, 2 * v + 1 } },
 						       .pods = { TWINS, TWINS } };
+		set_edit(&t, v);
 		for (uint32_t family = 0; family < SHUNT_FAMILIES; family++)
 			for (uint32_t slot = 0; slot < SHUNT_RING_SIZE; slot++)
 				rings[2 * v + family].pod[slot] = 2 * (v * TWINS + slot % TWINS) + family;
@@ -367,8 +403,9 @@ static void make_answer(struct model *m, struct talk *t, uint32_t n)
 	r->answer_len = 0;
 	if (how == 4)
 		r->answer_len = sprintf(r->answer, "HTTP/1.1 100 Continue\r\n\r\n");
-	r->answer_len += sprintf(r->answer + r->answer_len, "HTTP/1.1 %s\r\nServer: pod\r\nAnswer-To: %u/%u\r\nPad: %0*u\r\n%s",
-				 how == 3 ? "204 No Content" : "200 OK", t->number, n, (int)pad, n, r->last ? "Connection: close\r\n" : "");
+	r->answer_len += sprintf(r->answer + r->answer_len, "HTTP/1.1 %s\r\nServer: pod\r\n%sAnswer-To: %u/%u\r\nPad: %0*u\r\n%s",
+				 how == 3 ? "204 No Content" : "200 OK", edit_of[r->version].pod ? edit_of[r->version].pod : "", t->number, n, (int)pad, n,
+				 r->last ? "Connection: close\r\n" : "");
 	if (how == 2)
 		r->answer_len += sprintf(r->answer + r->answer_len, "Transfer-Encoding: chunked\r\n\r\n");
 	else if (how == 3)
@@ -383,6 +420,30 @@ static void make_answer(struct model *m, struct talk *t, uint32_t n)
 		fill(r->answer + r->answer_len, body, t->number, n, "pod");
 		r->answer_len += body;
 	}
+}
+
+/* The final head's blank line: lines go before it. */
+static void edit_answer(struct request *r)
+{
+	const char *own = edit_of[r->version].pod, *renamed = edit_of[r->version].renamed;
+	size_t len = edit_of[r->version].lines ? strlen(edit_of[r->version].lines) : 0, at;
+	char *head, *line;
+
+	r->edited_len = 0;
+	r->may_pass = false;
+	if (!len || !renamed)
+		return;
+	head = memmem(r->answer, r->answer_len, "Server: pod", 11);
+	at = (char *)memmem(head, r->answer + r->answer_len - head, "\r\n\r\n", 4) + 2 - r->answer;
+	memcpy(r->edited, r->answer, at);
+	memcpy(r->edited + at, edit_of[r->version].lines, len);
+	memcpy(r->edited + at + len, r->answer + at, r->answer_len - at);
+	r->edited_len = r->answer_len + len;
+	if (!*own)
+		return;
+	line = memmem(r->edited, at, own, strlen(own));
+	memcpy(line, renamed, strlen(renamed));
+	r->may_pass = true;
 }
 
 /* ---- the ends ------------------------------------------------------------------------------------------------------------------------------- */
@@ -434,6 +495,7 @@ static void make_talk(struct model *m, uint32_t number)
 	for (uint32_t n = 0; n < t->requests; n++) {
 		make_request(m, t, n);
 		make_answer(m, t, n);
+		edit_answer(&t->request[n]);
 	}
 }
 
@@ -793,6 +855,25 @@ static void client_writes(struct model *m, struct talk *t)
 		tcp_end_close(&t->client);
 }
 
+/* One byte of an answer; false: no pod answered it. */
+static bool client_reads_byte(struct talk *t, uint8_t byte)
+{
+	struct request *r = &t->request[t->answered];
+	size_t at = t->answer_read++;
+
+	if (!at) {
+		t->read_edited = r->edited_len;
+		t->read_as_is = !r->edited_len || r->may_pass;
+	}
+	t->read_edited = t->read_edited && at < r->edited_len && byte == (uint8_t)r->edited[at];
+	t->read_as_is = t->read_as_is && at < r->answer_len && byte == (uint8_t)r->answer[at];
+	if (t->answer_read == (t->read_edited ? r->edited_len : r->answer_len)) {
+		t->answered++;
+		t->answer_read = 0;
+	}
+	return t->read_edited || t->read_as_is;
+}
+
 static void client_reads(struct model *m, struct talk *t)
 {
 	uint32_t n = tcp_end_readable(&t->client);
@@ -801,14 +882,10 @@ static void client_reads(struct model *m, struct talk *t)
 	if (t->read_at > m->now)
 		return;
 	for (uint32_t i = 0; i < n; i++) {
-		struct request *r = &t->request[t->answered];
-
-		if (t->answered == t->served || bytes[i] != (uint8_t)r->answer[t->answer_read])
-			return breach(m, t->answered == t->served ? "the client reads more than was answered" : "the client reads a byte that no pod answered", "");
-		if (++t->answer_read == r->answer_len) {
-			t->answered++;
-			t->answer_read = 0;
-		}
+		if (t->answered == t->served)
+			return breach(m, "the client reads more than was answered", "");
+		if (!client_reads_byte(t, bytes[i]))
+			return breach(m, "the client reads a byte that no pod answered", "");
 	}
 	if (n)
 		tcp_end_take(&t->client, n);

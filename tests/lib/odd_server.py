@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-"""Servers for test_protocols.py: odd_server.py PORT VERSION http|websocket|echo|greeter
+"""Servers for test_protocols.py and test_edits.py: odd_server.py PORT VERSION http|websocket|echo|greeter|bytewise
 
     http       GET, HEAD /bytes/SIZE, GET /chunked/SIZE, /status/CODE (no body), /events/SECONDS (server-sent, ten a second); POST /echo, also chunked
     websocket  echoes messages
     echo       echoes bytes, whatever they are
     greeter    says "220 VERSION" before the client says anything, then echoes
+    bytewise   GET: a head in segments of one byte, which does not say the version, and a body of 100 bytes in one piece
 """
 
 import asyncio
+import socket
 import sys
 import time
 
@@ -94,11 +96,25 @@ async def serve_greeter(port, version):
     await serve_echo(port, version, f"220 {version}\r\n".encode())
 
 
+async def serve_bytewise(port, version):
+    async def answer(reader, writer):
+        writer.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while await reader.readuntil(b"\r\n\r\n"):
+            for byte in f"HTTP/1.1 200 OK\r\nServer: {version}\r\nContent-Length: 100\r\n\r\n".encode():
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0)
+            writer.write(version.encode().ljust(100))
+
+    async with await asyncio.start_server(answer, None, port) as server:
+        await server.serve_forever()
+
+
 def main(port, version, kind):
     if kind == "http":
         serve_http(int(port), version)
     else:
-        asyncio.run({"websocket": serve_websocket, "echo": serve_echo, "greeter": serve_greeter}[kind](int(port), version))
+        serve = {"websocket": serve_websocket, "echo": serve_echo, "greeter": serve_greeter, "bytewise": serve_bytewise}[kind]
+        asyncio.run(serve(int(port), version))
 
 
 if __name__ == "__main__":

@@ -173,6 +173,20 @@ static void print_ring(FILE *out, const struct tables *tables, uint16_t ring)
 	}
 }
 
+/* "[version: v2][a: b]": first those that are set, then "+" and those that are added. */
+static void print_lines(FILE *out, const struct shunt_edit *edit)
+{
+	size_t line = 0;
+
+	for (size_t at = 0; at < edit->len; line++) {
+		size_t len = strcspn((const char *)edit->text + at, "\r");
+
+		fprintf(out, "%s[%.*s]", line == 0 ? ", answers " : line == edit->sets ? "+" : "", (int)len, (const char *)edit->text + at);
+		at += len + 2;
+	}
+	assert_int_equal(line, edit->sets + edit->adds);
+}
+
 char *plan_versions_text(const struct tables *tables)
 {
 	char *text;
@@ -195,6 +209,8 @@ char *plan_versions_text(const struct tables *tables)
 		}
 		if (version->fallback != SHUNT_NONE)
 			fprintf(out, ", else %s", version_text(tables, version->fallback));
+		if (version->edit)
+			print_lines(out, &tables->edits[version->edit - 1]);
 		fputc('\n', out);
 	}
 	fclose(out);

@@ -24,7 +24,7 @@ struct tables *plan_of(const struct world *world, const struct steering *steerin
  */
 char *plan_steering_text(const struct tables *tables);
 
-/* Versions with their pods and fallback:   v2 of default/web: 10.1.0.1:8080 [fd00::2]:8080, else v1   */
+/* Versions with their pods and fallback:   v2 of default/web: 10.1.0.1:8080 [fd00::2]:8080, else v1, answers [version: v2]+[a: b]   */
 char *plan_versions_text(const struct tables *tables);
 
 /* Notes, one a line:   error test.yaml:3 VirtualService default/web spec.http[0]: message   */

@@ -224,7 +224,7 @@ http {{
 	server {{
 		listen {port} backlog=4096;
 		listen [::]:{port} backlog=4096;
-		add_header version {version} always;
+		{says}
 
 		# The model of the tutorial: answers after its version's latency. The echo module sleeps; the second location gives a Content-Length.
 		location /v1/models/ {{ echo_read_request_body; echo_sleep {seconds:.3f}; echo_exec @predictions; }}
@@ -233,6 +233,8 @@ http {{
 		location ~ ^/sleep/(?<nap>[0-9.]+)$ {{ echo_sleep $nap; echo_exec @here; }}
 		location @here {{ return 200 "{version}\\n"; }}
 		location = /whoami {{ return 200 "$remote_addr $remote_port $server_addr $server_port\\n"; }}
+		location = /empty {{ return 204; }}
+		location = /chunked {{ echo_duplicate 3000 "{version}\n"; }}
 		location = /fail {{ return 503 "{version}\\n"; }}
 		location /bytes/ {{ root {dir}; }}
 		# The body goes to a file and the answer is the file's name: what arrived can be compared byte by byte.
@@ -253,14 +255,15 @@ http {{
 """
 
 class Nginx:
-    """A real nginx that says its version in a header and in the body. Mixed into what it runs in."""
+    """A real nginx that says its version in the body and, unless the topology's pods are silent, in a header. Mixed into what it runs in."""
 
     def serve(self, name, version, port, latency_ms=0):
         self.version, self.port = version, port
         self.dir = self.topology.dir / name
         (self.dir / "bytes").mkdir(parents=True)
         (self.dir / "nginx.conf").write_text(NGINX_CONF.format(dir=self.dir, version=version, port=port, seconds=latency_ms / 1000,
-                                                               workers=self.topology.nginx_workers))
+                                                               workers=self.topology.nginx_workers,
+                                                               says="" if self.topology.silent_pods else f"add_header version {version} always;"))
         self.server = None
         self.start_server()
 
@@ -277,7 +280,7 @@ class Nginx:
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
                 connection.request("GET", "/")
-                return connection.getresponse().getheader("version") == self.version
+                return connection.getresponse().read().decode().strip() == self.version
             except OSError:
                 return False
 
@@ -346,11 +349,11 @@ class Outside:
 class Topology:
     """The whole drawing of the module's head. A context manager; close() may be called at any time, also twice."""
 
-    def __init__(self, tag=None, latency_ms=(20, 10), nginx_workers=1):
+    def __init__(self, tag=None, latency_ms=(20, 10), nginx_workers=1, silent_pods=False):
         if os.geteuid() != 0:
             raise TopologyError("network namespaces need root; run the same command as root")
         self.prefix = f"shunt-{tag or os.getpid()}"
-        self.nginx_workers = nginx_workers
+        self.nginx_workers, self.silent_pods = nginx_workers, silent_pods
         self.boxes, self.node = [], None
         self.dir = Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
         self.bpffs = self.dir / "bpf"

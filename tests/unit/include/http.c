@@ -809,6 +809,42 @@ static void test_walk_and_reader_agree_on_mutated_chunked_bodies(void **state)
 	}
 }
 
+/* ---- lines by name ------------------------------------------------------------------------------------------------------------------------ */
+
+static void test_lines_are_found_by_name_one_after_the_other(void **state)
+{
+	static const char *const lines[] = { "HTTP/1.1 200 OK\r\n", "version: 1\r\n", "Version:\t 2 \r\n", "versio: x\n", "versions: x\r\n", "x-version: x\r\n",
+					     "VERSION:3\n", "version : x\r\n", "a: version: x\r\n", " version: x\r\n", "version:\r\n", "a-very-long-name-that-is-not-it: x\r\n" };
+	static const char *const values[] = { [1] = "1", [2] = "2", [6] = "3", [10] = "" };
+	struct http_name name = known_by(SHUNT_ID_HEADER, "version");
+	struct http_scan s = {};
+
+	(void)state;
+	for (int round = 0; round < 20000; round++) {
+		uint32_t chosen[12], at[13], count = draw(12), off = draw(2) ? draw(40) : HTTP_HEAD_MAX - 400 - draw(40), from;
+		char text[512] = "";
+
+		for (uint32_t i = 0; i < count; i++) {
+			chosen[i] = draw(ARRAY_SIZE(lines));
+			at[i] = off + strlen(text);
+			strcat(text, lines[chosen[i]]);
+		}
+		at[count] = off + strlen(text);
+		place(text, strlen(text), off, draw(2) ? '\n' : 'v');
+		from = off;
+		for (uint32_t i = 0; i < count; i++) {
+			if (chosen[i] >= ARRAY_SIZE(values) || !values[chosen[i]])
+				continue;
+			if (!http_find_line(&buf, from, at[count], &name, &s) || s.start_off != at[i] || s.line != at[i + 1] ||
+			    !text_is(s.id_off, s.id_len, values[chosen[i]]))
+				fail_msg("line %u of '%s' is not found", i, text);
+			from = s.line;
+		}
+		if (http_find_line(&buf, from, at[count], &name, &s))
+			fail_msg("'%s' has one line too many, at %u", text, s.start_off - off);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -828,6 +864,7 @@ int main(void)
 		cmocka_unit_test(test_each_response_head_is_read),
 		cmocka_unit_test(test_what_is_no_response_is_told),
 		cmocka_unit_test(test_every_cut_of_a_response_head_is_partial),
+		cmocka_unit_test(test_lines_are_found_by_name_one_after_the_other),
 		cmocka_unit_test(test_a_byte_wise_reader_agrees_on_mutated_heads),
 		cmocka_unit_test(test_a_chunked_body_is_walked_to_its_end_or_to_the_first_byte_that_cannot_be),
 		cmocka_unit_test(test_walk_and_reader_agree_on_mutated_chunked_bodies),

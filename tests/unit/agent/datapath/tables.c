@@ -276,6 +276,48 @@ static void test_reader_and_commits(void **state)
 	assert_int_equal(reader.torn, 0);
 }
 
+/* What the only version of the live plan puts into heads; NULL: nothing. */
+static const char *live_text(struct datapath *datapath, struct tables **tables)
+{
+	uint16_t edit;
+
+	tables_free(tables);
+	assert_int_equal(datapath_read_tables(datapath, tables), 0);
+	edit = (*tables)->versions[0].value.edit;
+	assert_int_equal((*tables)->edit_count, SHUNT_EDITS);
+	return edit ? (const char *)(*tables)->edits[edit - 1].text : NULL;
+}
+
+static void test_edits(void **state)
+{
+	_cleanup_(datapath_close) struct datapath *datapath = sandbox_open();
+	_cleanup_(tables_free) struct tables *t = make_tables(1, 3), *live = NULL;
+	uint16_t first;
+
+	(void)state;
+	t->edits = list(1, sizeof(*t->edits));
+	t->edit_count = 1;
+	t->versions[0].value.edit = 1;
+	for (int i = 0; i < SHUNT_EDITS; i++) {
+		t->edits[0].len = snprintf((char *)t->edits[0].text, sizeof(t->edits[0].text), "a: %u\r\n", i % 200 + 1000);
+		assert_int_equal(datapath_commit(datapath, t), 0);
+		assert_string_equal(live_text(datapath, &live), (char *)t->edits[0].text);
+		assert_int_equal(live->versions[0].value.edit, i % 200 + 1); /* the same lines have the same place for ever */
+	}
+	first = live->versions[0].value.edit;
+	for (int i = 200; i < SHUNT_EDITS; i++) {
+		t->edits[0].len = snprintf((char *)t->edits[0].text, sizeof(t->edits[0].text), "b: %u\r\n", i);
+		assert_int_equal(datapath_commit(datapath, t), 0);
+		assert_string_equal(live_text(datapath, &live), (char *)t->edits[0].text);
+	}
+	assert_string_equal((char *)live->edits[first - 1].text, "a: 1055\r\n");
+	/* No place is left: the version does without, and says so in the log; everything else is as planned. */
+	snprintf((char *)t->edits[0].text, sizeof(t->edits[0].text), "c: 1234\r\n");
+	assert_int_equal(datapath_commit(datapath, t), 0);
+	assert_null(live_text(datapath, &live));
+	assert_int_equal(live->pod_count, 1);
+}
+
 #define TEST(f, name) { name, f, NULL, sandbox_unload, NULL }
 
 int main(void)
@@ -286,6 +328,7 @@ int main(void)
 		TEST(test_refused, "a plan that does not fit, or renames a series, changes nothing"),
 		TEST(test_full, "a plan as large as the tables fits, twice"),
 		TEST(test_restart, "a restart finds tables and names"),
+		TEST(test_edits, "lines for heads keep their place, and none is used twice"),
 		TEST(test_reader_and_commits, "a reader never sees a mixture of two plans"),
 	};
 

@@ -99,8 +99,8 @@ static void the_tutorial_steers_101_to_the_candidate_on_both_families(void **sta
 				      "    101* flowers-v2\n"
 				      "    else flowers-v1\n"
 				      "[fd00:96::10]:80 like 10.96.0.10:80\n");
-	assert_string_equal(versions, "flowers-v2 of default/routing-rule: 10.77.4.2:8081 [fd00:77:4::2]:8081, else flowers-v1\n"
-				      "flowers-v1 of default/routing-rule: 10.77.3.2:8080 [fd00:77:3::2]:8080\n");
+	assert_string_equal(versions, "flowers-v2 of default/routing-rule: 10.77.4.2:8081 [fd00:77:4::2]:8081, else flowers-v1, answers [version: flowers-v2]\n"
+				      "flowers-v1 of default/routing-rule: 10.77.3.2:8080 [fd00:77:3::2]:8080, answers [version: flowers-v1]\n");
 	assert_string_equal(
 		notes,
 		"warning test.yaml:12 VirtualService default/routing-rule spec.http[0]: spec.http[0].route[0].headers.request.set.Host is accepted, not done yet\n"
@@ -140,7 +140,7 @@ static void a_promotion_gives_the_version_everything(void **state)
 				      "  example.com by header:userhash\n"
 				      "    else flowers-v2\n"
 				      "[fd00:96::10]:80 like 10.96.0.10:80\n");
-	assert_non_null(strstr(versions, "flowers-v2 of default/routing-rule: 10.77.4.2:8081 [fd00:77:4::2]:8081, else flowers-v1\n"));
+	assert_non_null(strstr(versions, "flowers-v2 of default/routing-rule: 10.77.4.2:8081 [fd00:77:4::2]:8081, else flowers-v1, answers "));
 }
 
 /* ---- frontends, hosts, rules, versions: manifest and expected steering ------------------------------------------------------------------- */
@@ -618,7 +618,7 @@ static const struct {
 	  ROUTE_TO(
 		  "{destination: {host: v1, subset: old}, weight: 1}, {destination: {host: v2}, weight: 1, headers: {response: {set: {version: new}}}}, {destination: {host: v1}, weight: 1, headers: "
 		  "{response: {set: {version: new}}}}") V1 V2,
-	  "old of default/r: 10.1.0.1:80\nnew of default/r: 10.2.0.1:80, else old\n",
+	  "old of default/r: 10.1.0.1:80\nnew of default/r: 10.2.0.1:80, else old, answers [version: new]\n",
 	  "error test.yaml:4 VirtualService default/r spec.http[0].route[2]: version 'new' names another destination (v1) than before (v2); the first one serves both. Give them two names\n" },
 };
 
@@ -707,6 +707,60 @@ static void a_services_traffic_policies_are_its_frontends(void **state)
 		tables = plan_of(world, NULL, 0);
 		assert_int_equal(tables->frontend_count, 1);
 		assert_int_equal(tables->frontends[0].value.near, cases[i].near);
+	}
+}
+
+/* ---- header edits ----------------------------------------------------------------------------------------------------------------------- */
+
+#define LONG40 "abcdefghijklmnopqrstabcdefghijklmnopqrst"
+#define LONG120 LONG40 LONG40 LONG40
+#define HEADERS(response) ROUTE_TO("{destination: {host: v1}, headers: {response: " response "}}") V1
+#define WHERE "test.yaml:4 VirtualService default/r spec.http[0].route[0]: headers.response."
+
+static const struct {
+	const char *sentence, *yaml, *answers, *notes;
+} edit_cases[] = {
+	{ "lines that are set come before those that are added", HEADERS("{add: {X: 'y z'}, set: {A-b: c}}"), "[A-b: c]+[X: y z]", "" },
+	{ "an empty value", HEADERS("{set: {a: ''}}"), "[a: ]", "" },
+	{ "what the destination sets comes before what the entry sets, which comes before what both add",
+	  WEB V1 VS("r", "hosts: [web], http: [{headers: {response: {set: {c: d}, add: {e: f}}}, route: [{destination: {host: v1}, headers: {response: {set: {a: b}, add: {g: h}}}}]}]"),
+	  "[a: b][c: d]+[g: h][e: f]", "" },
+	{ "a header that both set is as the destination says",
+	  WEB V1 VS("r", "hosts: [web], http: [{headers: {response: {set: {A: d}}}, route: [{destination: {host: v1}, headers: {response: {set: {a: b}}}}]}]"),
+	  "[a: b]",
+	  "warning test.yaml:8 VirtualService default/r spec.http[0].route[0]: headers.response.set.A is set twice; what this destination says first holds\n" },
+	{ "headers that say how a message is read", HEADERS("{set: {Content-Length: '5', a: b}, add: {transfer-encoding: chunked, Connection: close}}"), "[a: b]",
+	  "error " WHERE "set.Content-Length is left out: that header says how the response is read\n"
+	  "error " WHERE "add.transfer-encoding is left out: that header says how the response is read\n"
+	  "error " WHERE "add.Connection is left out: that header says how the response is read\n" },
+	{ "a variable of Envoy", HEADERS("{set: {a: '%START_TIME%', b: c}}"), "[b: c]",
+	  "warning " WHERE "set.a is left out: variables of Envoy (%...%) are not available\n" },
+	{ "a fifth header that is set", HEADERS("{set: {a: b, c: d, e: f, g: h, i: j}, add: {k: l}}"), "[a: b][c: d][e: f][g: h]+[k: l]",
+	  "error " WHERE "set.i is left out: responses of a version have 4 headers set at most\n" },
+	{ "a value that is too long to be compared", HEADERS("{set: {a: " LONG120 "0, b: " LONG120 "}}"), "[b: " LONG120 "]",
+	  "error " WHERE "set.a is left out: the value has 121 bytes, allowed are 120\n" },
+	{ "a name that is too long to be compared", HEADERS("{set: {" LONG40 LONG40 ": a, b: c}}"), "[b: c]",
+	  "error " WHERE "set." LONG40 LONG40 " is left out: the name has 80 bytes, allowed are 64\n" },
+	{ "more than a head gets", HEADERS("{add: {a: " LONG120 ", b: " LONG120 ", c: " LONG40 ", d: e}}"), "[a: " LONG120 "][b: " LONG120 "][d: e]",
+	  "error " WHERE "add.c is left out: all lines together have 295 bytes, allowed are 256\n" },
+	{ "one version with different lines",
+	  WEB V1 VS("r", "hosts: [web], http: [{match: [{headers: {u: {exact: a}}}], route: [{destination: {host: v1}, headers: {response: {set: {a: b}}}}]}, {route: [{destination: {host: v1}}]}]"),
+	  "[a: b]",
+	  "warning test.yaml:8 VirtualService default/r spec.http[1].route[0]: version 'v1.default' has other headers.response here than before; the first ones serve both. Give it two names\n" },
+};
+
+static void lines_for_responses_are_planned_or_noted(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(edit_cases); i++) {
+		_cleanup_world_ struct world *world = world_of(edit_cases[i].yaml);
+		_cleanup_tables_ struct tables *tables = plan_of(world, NULL, 0);
+		_cleanup_free_ char *versions = plan_versions_text(tables), *notes = plan_notes_text(tables->notes, tables->note_count);
+		const char *answers = strstr(versions, "answers ");
+
+		if (!answers || strncmp(answers + 8, edit_cases[i].answers, strlen(edit_cases[i].answers)) != 0 ||
+		    answers[8 + strlen(edit_cases[i].answers)] != '\n' || strcmp(notes, edit_cases[i].notes) != 0)
+			fail_msg("case: %s\n%s%s", edit_cases[i].sentence, versions, notes);
 	}
 }
 
@@ -1111,6 +1165,7 @@ int main(void)
 		cmocka_unit_test(versions_have_the_ready_pods_behind_their_port),
 		cmocka_unit_test(pods_are_on_this_node_or_elsewhere),
 		cmocka_unit_test(a_services_traffic_policies_are_its_frontends),
+		cmocka_unit_test(lines_for_responses_are_planned_or_noted),
 		cmocka_unit_test(raising_the_candidates_weight_moves_users_only_towards_it),
 		cmocka_unit_test(every_node_places_a_user_alike),
 		cmocka_unit_test(weights_become_exact_ranges),

@@ -379,6 +379,10 @@ static const struct {
 	  "spec.http[0].match[0].headers.userhash", "found integer 101", "an object" },
 	{ VS "  hosts: [a]\n  http:\n  - match:\n    - header: {}\n    route: [{destination: {host: a}}]\n", 8, "spec.http[0].match[0].header",
 	  "unknown field", "did you mean \"headers\"?" },
+	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n      headers: {response: {set: {'a b': c}}}\n", 9,
+	  "spec.http[0].route[0].headers.response.set[a b]", "found \"a b\"", "name of a header" },
+	{ VS "  hosts: [a]\n  http:\n  - route: [{destination: {host: a}}]\n    headers: {response: {add: {a: \"b\\r\\nc: d\"}}}\n", 8,
+	  "spec.http[0].headers.response.add.a", "found a line end", "text of one line" },
 	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n      headers: {response: {set: {version: 2}}}\n", 9,
 	  "spec.http[0].route[0].headers.response.set.version", "found integer 2", "quote it" },
 	/* Experiment */
@@ -633,7 +637,7 @@ static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 						  "spec.http[0].match[0].queryParams.r.regex", "spec.http[0].match[0].sourceLabels", NULL };
 	static const char *const want_route[] = {
 		"spec.http[0].route[0].headers.request.set.Host", "spec.http[0].route[0].headers.request.add.X",
-		"spec.http[0].route[0].headers.response.set.x-y",  "spec.http[0].route[0].headers.response.remove",
+		"spec.http[0].route[0].headers.response.remove",
 		"spec.http[0].headers.request.remove",             "spec.http[0].fault",
 		"spec.http[0].mirror",                             "spec.http[0].retries",
 		"spec.http[0].rewrite",                            "spec.http[0].timeout",
@@ -687,6 +691,10 @@ static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 	assert_string_equal(match->params[1].name, "s");
 	assert_int_equal(match->params[1].kind, MATCH_PREFIX);
 	assert_string_equal(vs->http[0].destinations[0].version, "v9"); /* header names know no case */
+	assert_int_equal(vs->http[0].destinations[0].line_count, 2);
+	assert_string_equal(vs->http[0].destinations[0].lines[1].name, "x-y");
+	assert_string_equal(vs->http[0].destinations[0].lines[1].value, "z");
+	assert_false(vs->http[0].destinations[0].lines[1].add);
 	assert_string_equal(vs->http[0].destinations[0].subset, "v2");
 	assert_int_equal(vs->http[0].destinations[0].port, 8080);
 	assert_int_equal(vs->tcp[0].destinations[0].port, 5432);
