@@ -32,7 +32,7 @@ struct contender {
 struct decide_input {
 	const struct world *world;
 	const struct experiment *experiment;
-	const struct contender *contenders; /* every experiment of the world; this one among them or not */
+	const struct contender *contenders; /* every experiment of the world, this one among them or not; needed in stage Waiting only */
 	size_t contender_count;
 	int64_t now;         /* ms since the epoch */
 	int64_t interval_ms; /* between iterations */

@@ -471,7 +471,8 @@ static void cleanup_call(struct decide_call *call)
 	free(call->contenders);
 }
 
-static int make_call(const struct run *run, struct decide_call *call)
+/* Who else wants the target is asked while waiting for it only; with a thousand experiments that is a long list. */
+static int list_contenders(const struct run *run, struct decide_call *call)
 {
 	size_t count = 0;
 
@@ -480,18 +481,23 @@ static int make_call(const struct run *run, struct decide_call *call)
 	call->contenders = calloc(count, sizeof(*call->contenders));
 	if (!call->contenders)
 		return -ENOMEM;
-	call->in = (struct decide_input){
-		.world = run->engine->world,
-		.experiment = run->experiment,
-		.contenders = call->contenders,
-		.now = engine_now(run->engine),
-		.interval_ms = interval_of(run),
-	};
+	call->in.contenders = call->contenders;
 	for (const struct run *other = run->engine->runs; other; other = other->next) {
 		if (other->state)
 			call->contenders[call->in.contender_count++] = (struct contender){ other->experiment, other->state };
 	}
 	return 0;
+}
+
+static int make_call(const struct run *run, struct decide_call *call)
+{
+	call->in = (struct decide_input){
+		.world = run->engine->world,
+		.experiment = run->experiment,
+		.now = engine_now(run->engine),
+		.interval_ms = interval_of(run),
+	};
+	return run->state && run->state->stage == STAGE_WAITING ? list_contenders(run, call) : 0;
 }
 
 static void turn(uv_timer_t *timer)
@@ -582,6 +588,9 @@ static int hold(struct run *run, char **ret_problem)
 	}
 	for (size_t v = 0; r == 0 && v < run->experiment->version_count; v++) /* before the first of its users comes */
 		read_window(run, run->experiment->versions[v].name, resolution.series[v], &window);
+	if (r == -E2BIG)
+		*ret_problem = text_printf("the experiment has %zu versions, and users can be divided among %d at most", run->experiment->version_count,
+					   SHUNT_SHARES);
 	resolution_clear(&resolution, run->experiment->version_count);
 	return r;
 }

@@ -150,6 +150,8 @@ int split_hold(const struct experiment *e, struct state *state, const struct spl
 
 	if (!weights || !own)
 		return -ENOMEM;
+	if (split_weighs(e) && e->version_count > SHUNT_SHARES)
+		return -E2BIG;
 	for (size_t v = 0; v < e->version_count; v++)
 		own[v] = e->versions[v].name;
 	state_split_clear(split);

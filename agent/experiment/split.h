@@ -35,7 +35,7 @@ int split_entry(const struct experiment *experiment);
 /* BlueGreen's weights: the candidates have everything, each as far as maxCandidateWeight lets it (etc3 DefaultBlueGreenSplit is 0, 100). */
 void split_green(const struct experiment *experiment, int *ret_weights);
 
-/* Takes the split; the tables do not follow yet. 0 or -ENOMEM. */
+/* Takes the split; the tables do not follow yet. 0, -ENOMEM, or -E2BIG: more versions than a split has shares (SHUNT_SHARES). */
 int split_hold(const struct experiment *experiment, struct state *state, const struct split_origin *origin);
 
 /* What the tables still have to follow, and not too soon after a failure: split_hold() unless held, steer, split_steered(). */

@@ -214,7 +214,7 @@ static size_t keep(char *data, size_t size, size_t count, void *arg)
 	return n;
 }
 
-static char *fetch_payload(struct load *load)
+static char *fetch_payload(const struct task_thread *thread, struct load *load)
 {
 	CURL *curl = curl_easy_init();
 	CURLcode code = CURLE_OUT_OF_MEMORY;
@@ -228,6 +228,9 @@ static char *fetch_payload(struct load *load)
 		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 10 * REQUEST_TIMEOUT_MS);
 		curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep);
 		curl_easy_setopt(curl, CURLOPT_WRITEDATA, load);
+		curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+		curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, task_thread_progress);
+		curl_easy_setopt(curl, CURLOPT_XFERINFODATA, thread);
 		code = curl_easy_perform(curl);
 		curl_easy_cleanup(curl);
 	}
@@ -264,7 +267,7 @@ static void body(struct task_thread *thread)
 	struct load *load = thread->data;
 
 	if (load->payload_url)
-		thread->message = fetch_payload(load);
+		thread->message = fetch_payload(thread, load);
 	for (size_t i = 0; i < load->version_count && !thread->message && !task_thread_stopped(thread); i++)
 		thread->message = measure(thread, load, &load->versions[i]);
 	if (thread->message)

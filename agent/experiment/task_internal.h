@@ -3,6 +3,8 @@
 #ifndef SHUNT_TASK_INTERNAL_H
 #define SHUNT_TASK_INTERNAL_H
 
+#include <curl/curl.h>
+
 #include "experiment/task.h"
 
 enum input_type {
@@ -77,5 +79,8 @@ struct task_thread {
 int task_thread_start(struct task_run *run, void (*body)(struct task_thread *thread), void *data, void (*release)(void *data), bool ignore_failure);
 bool task_thread_stopped(const struct task_thread *thread);
 void task_thread_cancel(void *work);
+
+/* For CURLOPT_XFERINFOFUNCTION, with the thread as its data: ends a transfer when the thread is to stop. */
+int task_thread_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d);
 
 #endif

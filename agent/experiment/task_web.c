@@ -61,7 +61,7 @@ static void thread_ended(uv_async_t *async)
 	uv_close((uv_handle_t *)&thread->deadline, handle_closed);
 	if (!run)
 		return;
-	collected = TAKE_PTR(thread->collected);
+	collected = ok ? TAKE_PTR(thread->collected) : NULL; /* half a measurement is none */
 	if (thread->late)
 		message = text_printf("%s was ended after %.3g s, its deadline", run->what, (double)run->deadline_ms / 1000);
 	else
@@ -164,7 +164,7 @@ static size_t keep_answer(char *data, size_t size, size_t count, void *arg)
 	return n;
 }
 
-static int keep_going(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+int task_thread_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
 	(void)a, (void)b, (void)c, (void)d;
 	return task_thread_stopped(arg);
@@ -204,7 +204,7 @@ static void send_request(struct task_thread *thread)
 		curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep_answer);
 		curl_easy_setopt(curl, CURLOPT_WRITEDATA, request);
 		curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-		curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, keep_going);
+		curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, task_thread_progress);
 		curl_easy_setopt(curl, CURLOPT_XFERINFODATA, thread);
 		code = curl_easy_perform(curl);
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

@@ -20,6 +20,7 @@ from agent import Agent, Folder  # noqa: E402
 from topology import Topology, wait_for  # noqa: E402
 
 ROUTES, EACH = 100, 10
+METRIC = "cpu_percent_of_a_core"
 WORKS = [("1000 experiments, waiting", 3600), ("1000 experiments, an iteration every 20 s", 20)]
 QUICK = os.environ.get("QUICK", "") not in ("", "0")
 ROUNDS, SECONDS = (1, 20) if QUICK else (3, 40)  # whole rounds of iterations: the experiments begin together and stay so
@@ -100,9 +101,16 @@ def measure(topology, build):
 
 def rows_of(measured):
     """Rows as the bench's: what is compared with is a whole core."""
-    return [{"work": work, "path": "agent", "metric": "cpu_percent_of_a_core", "ratio_median": round(sorted(rounds)[len(rounds) // 2] / 100, 4),
+    return [{"work": work, "path": "agent", "metric": METRIC, "ratio_median": round(sorted(rounds)[len(rounds) // 2] / 100, 4),
              "ratio_low": round(min(rounds) / 100, 4), "ratio_high": round(max(rounds) / 100, 4), "value_median": round(sorted(rounds)[len(rounds) // 2], 2),
              "rounds": len(rounds)} for work, rounds in measured]
+
+
+def print_rows(rows):
+    print("\nCPU of the agent, per cent of a core, median low..high")
+    for row in rows:
+        if row["metric"] == METRIC:
+            print(f"  {row['work']:45} {row['value_median']:5.2f} {100 * row['ratio_low']:5.2f}..{100 * row['ratio_high']:.2f}")
 
 
 def main(arguments):
@@ -115,8 +123,7 @@ def main(arguments):
     names = {work for work, _ in WORKS}
     rows = [row for row in json.loads(target.read_text()) if row["work"] not in names] + fresh
     target.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
-    for row in fresh:
-        print(f"{row['work']}: {row['value_median']} % of a core ({100 * row['ratio_low']:.2f} .. {100 * row['ratio_high']:.2f})")
+    print_rows(fresh)
     return 0
 
 

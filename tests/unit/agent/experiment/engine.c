@@ -670,6 +670,41 @@ static void an_analytics_error_is_tried_again_and_the_status_says_what_is_missin
 	stop_provider(&stub);
 }
 
+/* Iter8's built-in metrics are of the load that metrics/collect drives; the counters that edge_read() gives know nothing of it. */
+static void what_collect_measures_is_read_as_iter8s_builtin_metrics(void **state)
+{
+	struct bench *bench = *state;
+	struct provider_stub stub = { .good = 1 << 20 };
+	_cleanup_json_ json_t *status = NULL, *later = NULL;
+	_cleanup_free_ char *text = NULL;
+	const json_t *collected;
+
+	start_provider(&stub);
+	text = text_printf("%sapiVersion: iter8.tools/v2alpha2\nkind: Experiment\nmetadata: {name: exp}\nspec:\n  target: flowers\n"
+			   "  strategy:\n    testingPattern: Conformance\n    actions: {start: [{task: metrics/collect, with: {numQueries: 7, qps: 1000, versions: "
+			   "[{name: flowers-v1, url: 'http://127.0.0.1:%d/'}]}}]}\n"
+			   "  criteria: {requestCount: iter8-system/request-count, indicators: [iter8-system/latency-95th-percentile, shunt/request-count]}\n"
+			   "  duration: {intervalSeconds: 10, iterationsPerLoop: 1000}\n  versionInfo: {baseline: {name: flowers-v1}}\n---\n", route_yaml, stub.port);
+	set_world(bench, TAKE_PTR(text));
+	run_until(bench, NULL, 3);
+	status = status_of(bench, "exp");
+	collected = json_object_get(json_object_get(json_object_get(status, "analysis"), "aggregatedBuiltinHists"), "data");
+	assert_non_null(json_object_get(collected, "flowers-v1"));
+	assert_string_equal(json_string_value(reading_in(status, "iter8-system/request-count", "flowers-v1")), "7");
+	assert_non_null(reading_in(status, "iter8-system/latency-95th-percentile", "flowers-v1"));
+	assert_string_equal(json_string_value(reading_in(status, "shunt/request-count", "flowers-v1")), "0"); /* the counters count none of it */
+
+	stop_engine(bench); /* and it is still there after a restart */
+	start_engine(bench);
+	set_world(bench, text_printf("%sapiVersion: iter8.tools/v2alpha2\nkind: Experiment\nmetadata: {name: exp}\nspec:\n  target: flowers\n"
+				     "  strategy: {testingPattern: Conformance}\n  criteria: {requestCount: iter8-system/request-count}\n"
+				     "  duration: {intervalSeconds: 10, iterationsPerLoop: 1000}\n  versionInfo: {baseline: {name: flowers-v1}}\n---\n", route_yaml));
+	run_until(bench, NULL, (int)json_integer_value(json_object_get(status, "completedIterations")) + 2);
+	later = status_of(bench, "exp");
+	assert_string_equal(json_string_value(reading_in(later, "iter8-system/request-count", "flowers-v1")), "7");
+	stop_provider(&stub);
+}
+
 /* ---- weights ---- */
 
 /* The tutorial with another deployment pattern. */
@@ -885,6 +920,7 @@ int main(void)
 		T(a_failing_finish_task_fails_the_experiment_but_the_winner_stays),
 		T(steering_that_fails_is_tried_again_before_any_task),
 		T(tables_that_cannot_be_read_put_the_promotion_off),
+		T(what_collect_measures_is_read_as_iter8s_builtin_metrics),
 		T(a_stale_reading_is_missing_and_not_reused),
 		T(an_analytics_error_is_tried_again_and_the_status_says_what_is_missing_and_since_when),
 		T(a_progressive_experiment_moves_the_split_step_by_step),

@@ -127,6 +127,20 @@ static void a_move_says_who_gains_and_how_many_users_move(void **state)
 	assert_int_equal(s->state->split.changes, 2);
 }
 
+static void more_versions_than_a_split_takes_are_refused(void **state)
+{
+	struct version_detail many[SHUNT_SHARES + 1];
+	struct split_origin origin = { .route = "default/route", .names = names };
+	struct scene *s = *state;
+
+	for (size_t v = 0; v <= SHUNT_SHARES; v++)
+		many[v] = (struct version_detail){ .name = (char *)"v" };
+	s->experiment.versions = many;
+	s->experiment.version_count = SHUNT_SHARES + 1;
+	assert_int_equal(split_hold(&s->experiment, s->state, &origin), -E2BIG);
+	assert_false(s->state->split.held);
+}
+
 static void t6_t7_weights_go_by_name_and_not_by_position(void **state)
 {
 	static struct version_detail turned[] = { { .name = (char *)"v1" }, { .name = (char *)"v3" }, { .name = (char *)"v2" } };
@@ -197,6 +211,7 @@ int main(void)
 		T(a_fixed_split_has_only_its_salt_and_shows_what_is_written),
 		T(a_route_that_says_nothing_of_the_versions_has_them_all_on_the_baseline),
 		T(a_move_says_who_gains_and_how_many_users_move),
+		T(more_versions_than_a_split_takes_are_refused),
 		T(t6_t7_weights_go_by_name_and_not_by_position),
 		T(the_entry_is_that_of_the_field_path),
 		T(a_failure_is_said_once_and_tried_again_later),
