@@ -195,6 +195,7 @@ struct work {
 	struct shunt_flow_key key;
 	struct shunt_leg_key leg_key;
 	struct shunt_leg_owner owner;
+	struct shunt_frontend_key frontend_key; /* its pad is never written: 0 */
 	struct shunt_frontend frontend;
 	__u32 side;
 	__u32 leg;     /* of a packet from a pod */
@@ -224,6 +225,8 @@ struct work {
 	} insert;
 	struct {
 		__u32 count;
+		__u32 same;             /* headers that are there once, with the value that they are to have */
+		__u32 of_name, is_same; /* lines of the header at hand; whether the last of them has the value */
 		__u32 back[SHUNT_RENAMES]; /* bytes before the blank line */
 	} found; /* of the pod's lines whose headers are set */
 	struct http_scan line;

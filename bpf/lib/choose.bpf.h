@@ -56,17 +56,19 @@ static __always_inline __u64 pod_deadline_ns(const struct shunt_meta *meta)
 /* The live frontend that a packet of this flow key is for, into w->frontend and w->side. */
 static __always_inline bool frontend_find(struct work *w)
 {
-	struct shunt_frontend_key key = { .addr = w->key.frontend, .port = w->key.fport };
-	struct shunt_frontend *frontend;
+	struct shunt_frontend_key *key = &w->frontend_key; /* not on the stack: this is in every deep chain of calls */
 	const struct shunt_meta *meta = meta_live();
+	struct shunt_frontend *frontend;
 
 	if (!meta)
 		return false;
-	key.side = meta->side & 1;
-	frontend = bpf_map_lookup_elem(&shunt_frontend, &key);
+	key->addr = w->key.frontend;
+	key->port = w->key.fport;
+	key->side = meta->side & 1;
+	frontend = bpf_map_lookup_elem(&shunt_frontend, key);
 	if (!frontend)
 		return false;
-	w->side = key.side;
+	w->side = key->side;
 	w->frontend = *frontend;
 	return true;
 }

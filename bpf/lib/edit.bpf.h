@@ -67,34 +67,34 @@ __noinline int edit_is_same(struct work *w, const struct http_buf *buf, __u32 in
 
 /*
  * Looks for the pod's own lines of the headers that are set, in buf[from, to): the lines of a head. Places of their names go to w->found. Returns
- * how many of the headers are there once, with the same value.
+ * how many of the headers are there once, with the same value. What it counts lies in the work area, since stack is scarce.
  */
 __noinline int edit_names(struct work *w, const struct http_buf *buf, __u32 index, __u32 from, __u32 to)
 {
 	struct shunt_edit *edit = edit_at(index);
-	__u32 same = 0;
 
 	if (!w || !buf || !edit)
 		return 0;
 	w->found.count = 0;
+	w->found.same = 0;
 	for (__u32 i = 0; i < SHUNT_EDIT_SETS; i++) {
-		__u32 at = from, before = w->found.count, is_same = 0;
-
 		if (i >= edit->sets)
 			break;
 		__builtin_memcpy(w->name.s, edit->set[i].name, sizeof(w->name.s));
+		w->line.line = from;
+		w->found.of_name = 0;
 		for (__u32 n = 0; n <= SHUNT_RENAMES; n++) {
-			if (!http_find_line(buf, at, to, &w->name, &w->line))
+			if (!http_find_line(buf, w->line.line, to, &w->name, &w->line))
 				break;
-			at = w->line.line;
 			if (w->found.count < SHUNT_RENAMES)
 				w->found.back[w->found.count & (SHUNT_RENAMES - 1)] = to - w->line.start_off;
 			w->found.count++;
-			is_same = edit_is_same(w, buf, index, i);
+			w->found.of_name++;
+			w->found.is_same = edit_is_same(w, buf, index, i);
 		}
-		same += w->found.count == before + 1 && is_same;
+		w->found.same += w->found.of_name == 1 && w->found.is_same;
 	}
-	return same;
+	return w->found.same;
 }
 _Static_assert((SHUNT_RENAMES & (SHUNT_RENAMES - 1)) == 0, "indices are masked");
 
