@@ -263,7 +263,7 @@ void dialog_flags(struct dialog *d, uint8_t flags)
 	struct pkt pkt = client_packet(d, flags);
 
 	bpfrun_packet(d->run, FROM_CLIENT, &pkt, &d->r);
-	if (flags & FIN)
+	if (flags & (SYN | FIN)) /* each is a number of its own */
 		d->next++;
 }
 
