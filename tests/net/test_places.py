@@ -630,7 +630,7 @@ class TestConnections:
         agent = make_agent().start()
         version = curl(topology.client1, url(family, "/", CONNECTION)).strip()
         pod = next(pod for pod in topology.pods if pod.version == version)
-        for port in range(41001, 41011):
+        for port in range(21001, 21011):  # below those that sockets of other tests get
             with topology.client1.entered():
                 direct = http.client.HTTPConnection(pod.address[family], pod.port, timeout=5)
                 direct.sock = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6)

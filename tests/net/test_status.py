@@ -20,7 +20,7 @@ def test_status_has_its_fields(agent):
     status = agent.json("status", "--interval", "0")
     assert set(status) == {"agent", "attachments", "frontends", "versions", "experiments", "problems", "unusual", "reasons"}
     assert set(status["agent"]) == {"running", "pid", "started", "since", "manifests"}
-    assert all(set(a) == {"interface", "kind", "present"} for a in status["attachments"])
+    assert all(set(a) == {"interface", "kind", "present", "purpose"} for a in status["attachments"])
     assert all(set(f) == {"address", "kind", "routes", "hosts", "identities"} for f in status["frontends"])
     assert all(set(v) == VERSION_FIELDS for v in status["versions"])
     assert all(set(r) == {"name", "sort", "count", "text"} for r in status["reasons"])
