@@ -95,7 +95,7 @@
 #define SHUNT_TICK_MS 50        /* between two looks */
 #define SHUNT_POD_DEADLINE_MS 200 /* default: a pod that has not answered a SYN for so long is silent, the next one is tried */
 #define SHUNT_QUIET_MS 300      /* default: a client that says nothing for so long may wait for its server's first word */
-#define SHUNT_POD_ATTEMPTS 4      /* pods tried for one request, besides the first */
+#define SHUNT_POD_ATTEMPTS 8      /* pods tried for one request, besides the first: of two, one down, the other must lose four SYNs in a row */
 /* Seconds without a packet after which a flow is forgotten. */
 #define SHUNT_IDLE_UNBOUND_S 300 /* no request yet */
 #define SHUNT_IDLE_CLOSING_S 120 /* one side has said FIN */
