@@ -4,7 +4,7 @@
 #   SAN=1      with AddressSanitizer and UndefinedBehaviorSanitizer (build/san)
 #   CLANG=...  compiler of the BPF programs (clang-14)
 #   QUICK=1    bench: a short run
-#   FUZZ_SECONDS=...  fuzz: of each target (60; 20 in check)
+#   FUZZ_SECONDS=...  fuzz: of each target (60)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -136,7 +136,7 @@ test-net: deps
 
 fuzz: deps
 	$(Q)$(MAKE) --no-print-directory $(FUZZ)
-	$(Q)FUZZ_SECONDS=$(or $(FUZZ_SECONDS),60) tests/run $(O) fuzz
+	$(Q)tests/run $(O) fuzz
 
 demo: deps
 	$(Q)$(MAKE) --no-print-directory $(O)/shunt
