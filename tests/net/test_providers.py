@@ -119,7 +119,7 @@ def test_a_secret_that_is_missing_stops_it_before_the_query(server, ask):
     assert server.seen == []
 
 
-def test_a_certificate_that_nobody_signed_is_refused_unless_the_metric_says_so(server, ask, tmp_path):
+def test_t17_a_certificate_that_nobody_signed_is_refused_unless_the_metric_says_so(server, ask, tmp_path):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", tmp_path / "key",
                     "-out", tmp_path / "cert"], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -333,7 +333,7 @@ static const struct {
 	{ "/huge", NEW_RELIC_JQ, 0, "the answer has more than 1048576 bytes" },
 };
 
-static void every_kind_of_answer_is_a_value_or_a_problem(void **state)
+static void t17_every_kind_of_answer_is_a_value_or_a_problem(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct reading reading = read_page(*state, rows[i].path, rows[i].jq, 5000);
@@ -347,7 +347,7 @@ static void every_kind_of_answer_is_a_value_or_a_problem(void **state)
 	}
 }
 
-static void a_provider_that_never_answers_costs_its_deadline_only(void **state)
+static void t17_a_provider_that_never_answers_costs_its_deadline_only(void **state)
 {
 	struct reading reading = read_page(*state, "/slow", NEW_RELIC_JQ, 200);
 
@@ -369,7 +369,7 @@ static void a_port_where_nobody_listens_is_a_problem(void **state)
 	free(reading.problem);
 }
 
-static void queries_of_an_iteration_run_at_once(void **state)
+static void t17_queries_of_an_iteration_run_at_once(void **state)
 {
 	struct bench *bench = *state;
 	_cleanup_free_ char *url = text_printf("http://127.0.0.1:%d/together", bench->port);
@@ -509,10 +509,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		T(every_kind_of_answer_is_a_value_or_a_problem),
-		T(a_provider_that_never_answers_costs_its_deadline_only),
+		T(t17_every_kind_of_answer_is_a_value_or_a_problem),
+		T(t17_a_provider_that_never_answers_costs_its_deadline_only),
 		T(a_port_where_nobody_listens_is_a_problem),
-		T(queries_of_an_iteration_run_at_once),
+		T(t17_queries_of_an_iteration_run_at_once),
 		T(the_request_is_the_seeds),
 		T(a_body_is_posted_as_json),
 		T(a_secret_comes_from_its_folder),
