@@ -211,9 +211,11 @@ class Agent:
     def wait_log(self, needle, seconds=10):
         wait_for(lambda: needle in self.log, lambda: f"{needle!r} in the log of shunt run:\n{self.log}", seconds)
 
-    def wait_generation(self, than, seconds=10):
-        """Waits for a commit later than generation `than`."""
-        wait_for(lambda: self.maps.meta()["generation"] > than, lambda: f"new plan in:\n{self.log}", seconds)
+    def wait_served(self, user, version, seconds=10):
+        """Waits until the live tables send a user to a pod of a version. (A generation would not do: an experiment that begins makes one, too.)"""
+        port = next(pod.port for pod in self.topology.pods if pod.version == version)
+        wait_for(lambda: self.json("explain", "--header", f"userhash={user}")["pod"].endswith(f":{port}"),
+                 lambda: f"{version} for {user} in:\n{self.log}", seconds)
 
 
 def client(box, url, *arguments, expect=TUTORIAL, **options):

@@ -135,13 +135,11 @@ def test_a_running_agent_keeps_the_last_good_plan_and_says_so(topology, agent, f
 
 
 def test_a_changed_manifest_is_steered_by_at_once(topology, agent, folder):
-    generation = agent.maps.meta()["generation"]
-
     def swap(manifest):
         manifest["spec"]["http"][0]["match"][0]["headers"]["userhash"]["prefix"] = "111"
 
     folder.edit("VirtualService", swap)
-    agent.wait_generation(generation)
+    agent.wait_served("1111100000", "flowers-v2")
     result = client(topology.client1, frontend_url(4), "--requests 200", expect=("111=flowers-v2", "=flowers-v1"))
     assert result["problems"] == []
 
@@ -196,8 +194,6 @@ def test_a_route_whose_service_does_not_exist_is_named_and_the_others_serve(topo
 
 
 def test_a_version_without_ready_pods_is_served_by_the_default_version_and_counted(topology, agent, folder):
-    generation = agent.maps.meta()["generation"]
-
     def candidates(ready):
         def change(manifest):
             if in_namespace("ns-candidate")(manifest):
@@ -206,16 +202,15 @@ def test_a_version_without_ready_pods_is_served_by_the_default_version_and_count
         return change
 
     folder.edit("EndpointSlice", candidates(False))
-    agent.wait_generation(generation)
+    agent.wait_served("1010101010", "flowers-v1")
     before = fallbacks(agent)
     result = client(topology.client1, frontend_url(4), "--requests 300", expect=EVERYBODY_V1)
     assert result["problems"] == []
     group = sum(result["users"]["101"].values())
     assert fallbacks(agent) - before == group > 0
 
-    generation = agent.maps.meta()["generation"]
     folder.edit("EndpointSlice", candidates(True))
-    agent.wait_generation(generation)
+    agent.wait_served("1010101010", "flowers-v2")
     assert client(topology.client1, frontend_url(4), "--requests 300")["problems"] == []
 
 

@@ -383,9 +383,8 @@ class TestHost:
             return {route["dst"] for family in ("-4", "-6") for route in json.loads(topology.node.run("ip", "-j", family, "route", "show", "dev", "shunt0", "proto", "115").stdout)}
 
         assert routes() == {"10.96.0.10", "fd00:96::10"}
-        generation = agent.maps.meta()["generation"]
         folder.write("connections.yaml", CONNECTION_ROUTE)
-        agent.wait_generation(generation)
+        wait_for(lambda: "10.96.0.20:80" in [frontend["address"] for frontend in agent.status()["frontends"]], "new frontend")
         wait_for(lambda: routes() == {"10.96.0.10", "fd00:96::10", "10.96.0.20", "fd00:96::20"}, lambda: f"four routes, but {routes()}")
         assert len(set(keep_alive(topology.node, 4, ["1"] * 20, CONNECTION))) == 1
         (folder.path / "connections.yaml").unlink()
