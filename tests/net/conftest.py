@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 from agent import ROOT, Agent, Folder  # noqa: E402
+from fault import lossy  # noqa: E402
 from topology import Topology  # noqa: E402
 
 
@@ -70,6 +71,23 @@ def make_agent(topology, shunt, folder):
 def agent(make_agent):
     """An agent that steers by the sample's manifests."""
     return make_agent().start()
+
+
+@pytest.fixture(params=[True, False], ids=["offloads-on", "offloads-off"])
+def offloads(request, topology):
+    topology.offloads(request.param)
+    yield request.param
+    topology.offloads(True)
+
+
+@pytest.fixture(params=[0, 0.01], ids=["no-loss", "1-percent-lost"])
+def loss(request, topology, build):
+    if not request.param:
+        yield None
+        return
+    with lossy(topology, build / "tests" / "lib" / "fault.bpf.o", request.param) as losing:
+        yield losing
+        assert losing.dropped > 0, "the test lost no packet, so it has shown nothing"
 
 
 @pytest.hookimpl(hookwrapper=True)

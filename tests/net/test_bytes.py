@@ -6,27 +6,9 @@ import hashlib
 import pytest
 
 from agent import frontend_url
-from fault import lossy
 
 SIZE_DOWN, SIZE_UP = 10_000_000, 5_000_000
 SECONDS = 60  # curl's own limit: a stalled transfer fails instead of hanging
-
-
-@pytest.fixture(params=[True, False], ids=["offloads-on", "offloads-off"])
-def offloads(request, topology):
-    topology.offloads(request.param)
-    yield request.param
-    topology.offloads(True)
-
-
-@pytest.fixture(params=[0, 0.01], ids=["no-loss", "1-percent-lost"])
-def loss(request, topology, build):
-    if not request.param:
-        yield None
-        return
-    with lossy(topology, build / "tests" / "lib" / "fault.bpf.o", request.param) as losing:
-        yield losing
-        assert losing.dropped > 0, "the test lost no packet, so it has shown nothing"
 
 
 def curl(topology, family, user, path, *arguments):

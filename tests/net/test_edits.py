@@ -8,7 +8,6 @@ import http.client
 import pytest
 
 from agent import client, frontend_url
-from fault import lossy
 from peers import HERE, SECONDS, USERS, content, serve, steering
 from topology import FRONTEND, FRONTEND_PORT, Topology
 
@@ -30,23 +29,6 @@ def steered(topology, shunt, tmp_path_factory):
 @pytest.fixture(params=[4, 6], ids=["ipv4", "ipv6"])
 def family(request):
     return request.param
-
-
-@pytest.fixture(params=[True, False], ids=["offloads-on", "offloads-off"])
-def offloads(request, topology):
-    topology.offloads(request.param)
-    yield request.param
-    topology.offloads(True)
-
-
-@pytest.fixture(params=[0, 0.01], ids=["no-loss", "1-percent-lost"])
-def loss(request, topology, build):
-    if not request.param:
-        yield None
-        return
-    with lossy(topology, build / "tests" / "lib" / "fault.bpf.o", request.param) as losing:
-        yield losing
-        assert losing.dropped > 0, "the test lost no packet, so it has shown nothing"
 
 
 def count(agent, name):
