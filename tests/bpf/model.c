@@ -790,8 +790,8 @@ static void at_pod(struct model *m, struct talk *t, const struct pkt *p)
 	trace(m, pod_name[c->pod], &c->end, false, p, "");
 	if (c->talk != t && p->flags == SYN) /* of a leg that its flow left open */
 		return challenge(m, t, c);
-	if (c->talk != t && t->direct && t->client.closed) {
-		m->strays++; /* of a connection that is closing, whose port a leg has by now; its numbers are not this one's */
+	if (c->talk != t && t->direct && (t->client.closed || t->client.state == TCP_END_RESET)) {
+		m->strays++; /* of a connection that the client ends or reset, whose port a leg has by now; its numbers are not this one's */
 		return;
 	}
 	if (c->talk != t)
@@ -1326,6 +1326,8 @@ static const struct {
 	{ "a late ACK of a flow that has ended, without timestamps", "1.3=1 1.5=1 3.0=3 7.2=2" },
 	{ "a leg is challenged by a connection that the client closes", "1.11=6 2.52=4 0.4=1 1.43=2 1.46=1 2.76=4 2.80=2 2.82=3" },
 	{ "a pod given up as silent answers late", "1.11=2 2.20=1 4.2=1 9.4=1" },
+	{ "the client resets its own connection, a leg takes the port, and an ACK of the former comes late",
+	  "1.11=2 2.4=1 2.9=5 2.12=2 0.4=1 1.42=1 1.35=1 1.39=1 1.43=6 1.47=1 1.48=23 1.50=6 2.64=2 2.66=5 3.65=4 8.4=1 4.7=4 9.19=1 6.16=7" },
 };
 
 static void test_what_failed_once_does_not_fail_again(void **state)
