@@ -144,7 +144,7 @@ struct forge {
 
 /* What the tables say about a request or connection. */
 struct choice {
-	__u64 noted; /* bits 1 << enum shunt_reason */
+	__u64 noted[SHUNT_REASON_WORDS]; /* bits of enum shunt_reason */
 	__u64 user;  /* hash of the id */
 	__u32 trial; /* id; 0: none */
 	__u32 convert; /* status class that makes the answer a conversion; 0: none does */

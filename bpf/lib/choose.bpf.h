@@ -20,23 +20,22 @@
 /* What was unusual about a choice is noted with it and counted once, when the choice is acted on. */
 static __always_inline void choice_note(struct work *w, enum shunt_reason reason)
 {
-	w->choice.noted |= 1ull << reason;
+	w->choice.noted[reason / 64] |= 1ull << reason % 64;
 }
-_Static_assert(SHUNT_R_MAX <= 64, "reasons are noted as bits");
 
 __noinline int choice_count(const struct work *w)
 {
 	if (!w)
 		return 0;
 	for (int reason = 0; reason < SHUNT_R_MAX; reason++)
-		if (w->choice.noted & 1ull << reason)
+		if (w->choice.noted[reason / 64] & 1ull << reason % 64)
 			reason_count(reason);
 	return 0;
 }
 
 static __always_inline void choice_report(const struct work *w)
 {
-	if (unlikely(w->choice.noted))
+	if (unlikely(w->choice.noted[0] | w->choice.noted[1]))
 		choice_count(w);
 }
 

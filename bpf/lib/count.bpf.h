@@ -59,7 +59,7 @@ __noinline int event_tell(__u32 reason)
 static __always_inline void reason_count(enum shunt_reason reason)
 {
 	reason_add(reason);
-	if (SHUNT_EVENTS & 1ull << reason)
+	if (shunt_is_event(reason))
 		event_tell(reason);
 }
 

@@ -714,8 +714,19 @@ enum shunt_reason {
 #define SHUNT_SORT_note 0ull
 #define SHUNT_SORT_told 1ull
 #define SHUNT_SORT_odd 1ull
-#define SHUNT_EVENT_BIT(name, sort, text) | SHUNT_SORT_##sort << SHUNT_R_##name
-#define SHUNT_EVENTS (0 SHUNT_REASONS(SHUNT_EVENT_BIT)) /* bits 1 << enum shunt_reason of those that are events */
+#define SHUNT_REASON_WORDS 2 /* of bits, one for each reason */
+#define SHUNT_EVENT_BIT(sort, reason, word) ((reason) / 64 == (word) ? (sort) << (reason) % 64 : 0)
+#define SHUNT_EVENT_LOW(name, sort, text) | SHUNT_EVENT_BIT(SHUNT_SORT_##sort, SHUNT_R_##name, 0)
+#define SHUNT_EVENT_HIGH(name, sort, text) | SHUNT_EVENT_BIT(SHUNT_SORT_##sort, SHUNT_R_##name, 1)
+_Static_assert(SHUNT_R_MAX <= 64 * SHUNT_REASON_WORDS, "reasons have a bit each");
+
+/* Is the reason told as an event? */
+static inline int shunt_is_event(__u32 reason)
+{
+	__u64 word = reason < 64 ? 0 SHUNT_REASONS(SHUNT_EVENT_LOW) : 0 SHUNT_REASONS(SHUNT_EVENT_HIGH);
+
+	return word >> (reason & 63) & 1;
+}
 
 #define SHUNT_EVENTS_SIZE (1u << 20) /* bytes of the ring of events */
 
