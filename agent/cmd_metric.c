@@ -42,7 +42,7 @@ static const struct cmd_option cmd_options[] = {
 	{ "variable", 0, CMD_STRINGS, "NAME=VALUE", "a variable of the version, besides those of an Experiment in FILE", offsetof(struct metric_options, variables) },
 	{ "elapsed", 0, CMD_SECONDS, "S", "seconds since the experiment's start, placeholder $elapsedTime; 60 when absent", offsetof(struct metric_options, elapsed) },
 	{ "secrets", 0, CMD_STRING, "DIR", "folder of secrets, DIR/<namespace>/<name>/<key>; .secrets beside FILE when absent", offsetof(struct metric_options, secrets) },
-	{ "timeout", 0, CMD_SECONDS, "S", "deadline of the query; 5 when absent, as an experiment's at most", offsetof(struct metric_options, timeout) },
+	{ "timeout", 0, CMD_SECONDS, "S", "deadline of the query with its attempts; 5 when absent, as an experiment's at most", offsetof(struct metric_options, timeout) },
 };
 
 /* ---- how a person sees it --------------------------------------------------------------------------------------------------------------- */
@@ -69,6 +69,7 @@ static const struct emit_column reply_columns[] = {
 static const struct emit_column result_columns[] = {
 	{ "jq", "jq", EMIT_TEXT },     { "output", "output", EMIT_TEXT },   { "value", "value", EMIT_TEXT },
 	{ "units", "units", EMIT_TEXT }, { "problem", "problem", EMIT_TEXT },
+	{ "attempts", "attempts", EMIT_TEXT },
 };
 
 #define SECTION(name, heading, table) { name, heading, table, ARRAY_SIZE(table), NULL }
@@ -276,6 +277,8 @@ static void on_reading(void *arg, struct reading *reading)
 
 	test->present = reading->present;
 	json_object_set_new(test->result, "value", reading->present ? json_real(reading->value) : json_null());
+	if (reading->attempts)
+		json_object_set_new(test->result, "attempts", json_integer(reading->attempts));
 	json_object_set_new(test->result, "problem", reading->problem ? json_string(reading->problem) : json_null());
 }
 

@@ -191,15 +191,15 @@ static json_t *users_json(const json_t *status)
 
 json_t *describe(const struct experiment *e, const json_t *status)
 {
-	json_t *missing = json_object_get(json_object_get(status, "shunt"), "missing");
+	const json_t *own = json_object_get(status, "shunt");
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:I, s:s?, s:o, s:s?, s:s?, s:o, s:o, s:o, s:O?, s:o, s:o, s:O?}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:I, s:s?, s:o, s:s?, s:s?, s:o, s:o, s:o, s:O?, s:O?, s:o, s:o, s:O?}",
 			 "name", e->meta.name, "namespace", e->meta.ns, "target", e->target, "testing_pattern", testing_pattern_name(e->testing),
 			 "deployment_pattern", deployment_pattern_name(e->deployment), "stage", text_of(status, "stage"), "completed_iterations",
 			 json_integer_value(json_object_get(status, "completedIterations")), "message", text_of(status, "message"), "versions", versions_json(e),
 			 "winner", text_of(analysis_data(status, "winnerAssessment"), "winner"), "recommended", text_of(status, "versionRecommendedForPromotion"),
-			 "rewards", rewards_json(e, status), "objectives", objectives_json(e, status), "metrics", metrics_json(e, status), "missing", missing, "evidence", evidence_json(status),
-			 "users", users_json(status), "tasks", json_object_get(json_object_get(status, "shunt"), "tasks"));
+			 "rewards", rewards_json(e, status), "objectives", objectives_json(e, status), "metrics", metrics_json(e, status), "missing", json_object_get(own, "missing"),
+			 "retried", json_object_get(own, "retried"), "evidence", evidence_json(status), "users", users_json(status), "tasks", json_object_get(own, "tasks"));
 }
 
 /* ---- tables, as olekukonko/tablewriter draws them with row lines ---- */
@@ -487,8 +487,27 @@ static void print_missing(FILE *out, const json_t *d)
 	if (json_object_size(missing) == 0)
 		return;
 	fputs("\n****** Missing Values ******\n", out);
-	json_object_foreach((json_t *)missing, what, why)
-		fprintf(out, "%s: %s (since %s)\n", what, text_of(why, "problem"), text_of(why, "since"));
+	json_object_foreach((json_t *)missing, what, why) {
+		fprintf(out, "%s: %s (since %s", what, text_of(why, "problem"), text_of(why, "since"));
+		if (json_integer_value(json_object_get(why, "attempts")) > 1)
+			fprintf(out, "; asked %lld times in the last iteration", (long long)json_integer_value(json_object_get(why, "attempts")));
+		fputs(")\n", out);
+	}
+}
+
+/* Values that are there, but whose provider had to be asked again. */
+static void print_retried(FILE *out, const json_t *d)
+{
+	const json_t *retried = json_object_get(d, "retried");
+	const char *what;
+	json_t *why;
+
+	if (json_object_size(retried) == 0)
+		return;
+	fputs("\n****** Values That Had To Be Asked For Again ******\n", out);
+	json_object_foreach((json_t *)retried, what, why)
+		fprintf(out, "%s: attempt %lld had it, the one before: %s\n", what, (long long)json_integer_value(json_object_get(why, "attempts")),
+			text_of(why, "problem"));
 }
 
 /* ---- the evidence ---- */
@@ -641,6 +660,7 @@ int describe_print(FILE *out, const json_t *document)
 		print_tables(out, document);
 		print_evidence(out, document);
 		print_missing(out, document);
+		print_retried(out, document);
 	}
 	print_users(out, document);
 	print_tasks(out, document);

@@ -77,16 +77,6 @@ static int64_t engine_now(const struct engine *engine)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static double system_random(void *arg)
-{
-	uint32_t bits = 0;
-
-	(void)arg;
-	if (getrandom(&bits, sizeof(bits), 0) != (ssize_t)sizeof(bits))
-		bits = 1u << 31;
-	return ((double)bits + 0.5) / 4294967296.0;
-}
-
 static int64_t interval_of(const struct run *run)
 {
 	int64_t override = run->engine->options.interval_ms;
@@ -315,8 +305,7 @@ static void answered(void *arg, struct reading *reading)
 	struct run *run = asked->run;
 
 	asked->query = NULL;
-	*asked->reading = *reading;
-	reading->problem = NULL; /* taken */
+	reading_take(asked->reading, reading);
 	if (--run->waiting == 0)
 		finish_reading(run);
 }
@@ -547,7 +536,7 @@ static void finish_reading(struct run *run)
 	run->state->analysis = status_analysis(run->experiment, run->readings, assessment, call.in.now);
 	json_decref(run->state->evidence);
 	run->state->evidence = verdict_to_json(run->experiment, assessment->verdict);
-	status_note_missing(run->state, run->readings, call.in.now);
+	status_note_readings(run->state, run->readings, call.in.now);
 	decide_assessed(&call.in, run->state, assessment);
 	cancel_reading(run);
 	advance(run);
@@ -1024,7 +1013,7 @@ int engine_new(uv_loop_t *loop, const struct engine_options *options, const stru
 	engine->options.task.user = engine->user;
 	engine->options.task.secrets = engine->secrets;
 	if (!engine->options.random.next)
-		engine->options.random.next = system_random;
+		engine->options.random = mock_random_system;
 	if (!engine->folder || !engine->secrets || provider_new(loop, engine->secrets, &engine->provider) < 0) {
 		engine_free(&engine);
 		return -ENOMEM;

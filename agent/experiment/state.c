@@ -45,9 +45,10 @@ int state_new(struct state **ret_state)
 	state->split.entry = -1;
 	state->base = json_object();
 	state->missing = json_object();
+	state->retried = json_object();
 	state->events = json_array();
 	state->tasks = json_array();
-	if (!state->tasks || !state->base || !state->missing || !state->events)
+	if (!state->tasks || !state->base || !state->missing || !state->retried || !state->events)
 		return -ENOMEM;
 	*ret_state = TAKE_PTR(state);
 	return 0;
@@ -91,6 +92,7 @@ void state_free(struct state **state)
 	json_decref(s->collected);
 	json_decref(s->base);
 	json_decref(s->missing);
+	json_decref(s->retried);
 	json_decref(s->metrics);
 	json_decref(s->analysis);
 	json_decref(s->evidence);

@@ -98,7 +98,8 @@ struct state {
 	int64_t retry_at; /* not before this time (not kept in the file) */
 
 	json_t *base;     /* object: version -> counters at the start (builtin_base_to_json) */
-	json_t *missing;  /* object: "metric version" -> {since, problem} */
+	json_t *missing;  /* object: "metric version" -> {since, problem, attempts} */
+	json_t *retried;  /* object: "metric version" -> {attempts, problem}: read, after attempts that failed; of the last iteration */
 	json_t *metrics;  /* status.metrics; NULL before Running */
 	json_t *analysis; /* status.analysis; NULL before the first iteration */
 	json_t *evidence; /* verdict_to_json() of the last iteration; NULL before the first */

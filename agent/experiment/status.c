@@ -146,25 +146,36 @@ json_t *status_collected(json_t *data, int64_t now)
 	return analysis_part(data, "", now);
 }
 
-void status_note_missing(struct state *state, const struct readings *readings, int64_t now)
+static json_t *missing_json(const struct state *state, const char *key, const struct reading *reading, int64_t now)
 {
-	json_t *missing = json_object();
+	const char *since = json_string_value(json_object_get(json_object_get(state->missing, key), "since"));
+	char now_text[32];
+	json_t *json = json_pack("{s:s, s:s}", "since", since ?: status_time(now, now_text), "problem", reading->problem ?: "it was not read");
+
+	if (reading->attempts)
+		json_object_set_new(json, "attempts", json_integer(reading->attempts));
+	return json;
+}
+
+void status_note_readings(struct state *state, const struct readings *readings, int64_t now)
+{
+	json_t *missing = json_object(), *retried = json_object();
 
 	for (size_t m = 0; m < readings->metric_count; m++) {
 		for (size_t v = 0; v < readings->version_count; v++) {
 			const struct reading *reading = &readings->cells[m * readings->version_count + v];
 			_cleanup_free_ char *key = text_printf("%s %s", readings->metrics[m], readings->versions[v]);
-			const char *since = json_string_value(json_object_get(json_object_get(state->missing, key ?: ""), "since"));
-			char now_text[32];
 
 			if (!reading->present && key)
-				json_object_set_new(missing, key,
-						    json_pack("{s:s, s:s}", "since", since ?: status_time(now, now_text), "problem",
-							      reading->problem ?: "it was not read"));
+				json_object_set_new(missing, key, missing_json(state, key, reading, now));
+			else if (reading->trouble && key)
+				json_object_set_new(retried, key, json_pack("{s:i, s:s}", "attempts", (int)reading->attempts, "problem", reading->trouble));
 		}
 	}
 	json_decref(state->missing);
+	json_decref(state->retried);
 	state->missing = missing;
+	state->retried = retried;
 }
 
 /* ---- metrics ---- */
@@ -286,6 +297,8 @@ static json_t *own_json(const struct state *state)
 		json_object_set(own, "evidence", state->evidence);
 	if (json_object_size(state->missing))
 		json_object_set(own, "missing", state->missing);
+	if (json_object_size(state->retried))
+		json_object_set(own, "retried", state->retried);
 	if (state->task_action)
 		json_object_set_new(own, "task", json_pack("{s:s, s:i}", "action", state->task_action, "next", (int)state->task_next));
 	if (json_array_size(state->tasks))
@@ -503,6 +516,7 @@ static int read_own(const json_t *own, struct state *state)
 	json_object_update(state->base, base);
 	if (missing)
 		json_object_update(state->missing, missing);
+	json_object_update(state->retried, json_object_get(own, "retried"));
 	json_array_extend(state->tasks, json_object_get(own, "tasks"));
 	state->uid = copy_string(own, "uid");
 	if (read_split(json_object_get(own, "split"), &state->split) < 0)

@@ -38,8 +38,8 @@ json_t *status_analysis(const struct experiment *experiment, const struct readin
 /* status.analysis.aggregatedBuiltinHists: what metrics/collect has measured (reading/collected.h). Takes data. */
 json_t *status_collected(json_t *data, int64_t now);
 
-/* Brings state.missing up to date: what has no value, why, and since when. */
-void status_note_missing(struct state *state, const struct readings *readings, int64_t now);
+/* Brings state.missing (what has no value, why, and since when) and state.retried (what was asked for more than once, and why) up to date. */
+void status_note_readings(struct state *state, const struct readings *readings, int64_t now);
 
 /* RFC 3339 in whole seconds, as Kubernetes writes times. Returns buf. */
 const char *status_time(int64_t ms, char buf[32]);

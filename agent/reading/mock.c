@@ -2,7 +2,21 @@
 #include "reading/mock.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/random.h>
+
+static double system_random(void *arg)
+{
+	uint32_t bits = 0;
+
+	(void)arg;
+	if (getrandom(&bits, sizeof(bits), 0) != (ssize_t)sizeof(bits))
+		bits = 1u << 31;
+	return ((double)bits + 0.5) / 4294967296.0;
+}
+
+const struct mock_random mock_random_system = { system_random, NULL };
 
 /* Beta(a, a) for a > 1/2 from two uniform numbers (Ulrich 1984; Devroye, Non-Uniform Random Variate Generation, 1986, section IX.4.4). */
 static double symmetric_beta(double a, const struct mock_random *random)

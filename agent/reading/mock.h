@@ -16,6 +16,9 @@ struct mock_random {
 	void *arg;
 };
 
+/* The system's. */
+extern const struct mock_random mock_random_system;
+
 /* Reads a metric that has mocks. elapsed: seconds since the experiment's start, at least 1. A version that no mock names is a problem. */
 void mock_read(const struct metric *metric, const char *version, double elapsed, const struct mock_random *random, struct reading *reading);
 

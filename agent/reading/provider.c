@@ -8,9 +8,13 @@
 #include <curl/curl.h>
 
 #include "reading/query.h"
+#include "reading/retry.h"
 #include "reading/secret.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 #include "util/text.h"
+
+#define CONNECT_SHARE 3 /* of the deadline a connection may take: a lost SYN is one that is asked again, and an answer that is slow has the rest */
 
 struct provider {
 	CURLM *multi;
@@ -19,6 +23,7 @@ struct provider {
 	char *secrets;
 	provider_tap_fn tap;
 	void *tap_arg;
+	struct mock_random jitter;
 	size_t handles; /* uv handles that are not closed yet */
 	struct query *queries;
 	bool closing;
@@ -41,6 +46,12 @@ struct query {
 	size_t answer_size;
 	bool too_large;
 	char error[CURL_ERROR_SIZE];
+	char *label;          /* "ns/name" of the metric, for the log */
+	bool added;           /* libcurl has it; else it waits for its next attempt */
+	uv_timer_t pause;
+	uint64_t deadline;    /* in the loop's time */
+	unsigned int attempts;
+	char *trouble;        /* of the last attempt that failed before this one */
 	query_done_fn done;
 	void *arg;
 };
@@ -60,6 +71,14 @@ static void timer_closed(uv_handle_t *handle)
 	handle_gone(handle->data);
 }
 
+static void pause_closed(uv_handle_t *handle)
+{
+	struct query *query = handle->data;
+
+	handle_gone(query->provider);
+	free(query);
+}
+
 static void query_release(struct query *query)
 {
 	struct query **at = &query->provider->queries;
@@ -67,13 +86,16 @@ static void query_release(struct query *query)
 	while (*at != query)
 		at = &(*at)->next;
 	*at = query->next;
-	curl_multi_remove_handle(query->provider->multi, query->easy);
+	if (query->added)
+		curl_multi_remove_handle(query->provider->multi, query->easy);
 	curl_easy_cleanup(query->easy);
 	curl_slist_free_all(query->headers);
 	free(query->body);
 	free(query->jq);
 	free(query->answer);
-	free(query);
+	free(query->label);
+	free(query->trouble);
+	uv_close((uv_handle_t *)&query->pause, pause_closed);
 }
 
 void query_cancel(struct query **query)
@@ -96,6 +118,8 @@ void provider_free(struct provider **provider)
 	p->closing = true;
 	uv_close((uv_handle_t *)&p->timer, timer_closed);
 }
+
+static void finish_query(struct query *query, CURLcode code);
 
 /* ---- answers ---- */
 
@@ -161,6 +185,65 @@ static void show_answer(const struct query *query)
 	provider->tap(provider->tap_arg, status, query->answer ? query->answer : "", query->answer_size, seconds * 1e3);
 }
 
+/* ---- attempts ---- */
+
+void provider_jitter(struct provider *provider, const struct mock_random *jitter)
+{
+	provider->jitter = *jitter;
+}
+
+static int64_t time_left(const struct query *query)
+{
+	uv_update_time(query->provider->loop);
+	return (int64_t)query->deadline - (int64_t)uv_now(query->provider->loop);
+}
+
+/* Hands the query to libcurl with what is left of its time. */
+static int attempt(struct query *query)
+{
+	int64_t left = time_left(query);
+
+	left = left > 1 ? left : 1;
+	curl_easy_setopt(query->easy, CURLOPT_TIMEOUT_MS, (long)left);
+	curl_easy_setopt(query->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(left / CONNECT_SHARE + 1));
+	query->attempts++;
+	query->answer_size = 0;
+	query->error[0] = '\0';
+	query->added = curl_multi_add_handle(query->provider->multi, query->easy) == CURLM_OK;
+	return query->added ? 0 : -ENOMEM;
+}
+
+static void pause_over(uv_timer_t *timer)
+{
+	struct query *query = timer->data;
+
+	if (attempt(query) < 0)
+		finish_query(query, CURLE_OUT_OF_MEMORY);
+}
+
+/* Returns whether the query will be asked again; *problem, the reason, is taken then. */
+static bool retry(struct query *query, CURLcode code, char **problem)
+{
+	const struct mock_random *jitter = &query->provider->jitter;
+	curl_off_t after_s = 0;
+	long status = 0;
+	int64_t pause;
+
+	curl_easy_getinfo(query->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(query->easy, CURLINFO_RETRY_AFTER, &after_s);
+	if (query->too_large || !retry_helps(code, status))
+		return false;
+	pause = retry_pause(query->attempts, jitter->next(jitter->arg), after_s * 1000, time_left(query));
+	if (pause < 0)
+		return false;
+	log_debug("metric %s: %s; attempt %u follows in %lld ms", query->label, *problem, query->attempts + 1, (long long)pause);
+	curl_multi_remove_handle(query->provider->multi, query->easy);
+	query->added = false;
+	free(query->trouble);
+	query->trouble = TAKE_PTR(*problem);
+	return uv_timer_start(&query->pause, pause_over, (uint64_t)pause, 0) == 0;
+}
+
 static void finish_query(struct query *query, CURLcode code)
 {
 	query_done_fn done = query->done;
@@ -169,9 +252,15 @@ static void finish_query(struct query *query, CURLcode code)
 
 	show_answer(query);
 	read_answer(query, code, &reading);
+	if (retry(query, code, &reading.problem)) {
+		reading_clear(&reading);
+		return;
+	}
+	reading.attempts = query->attempts;
+	reading.trouble = TAKE_PTR(query->trouble);
 	query_release(query);
 	done(arg, &reading);
-	free(reading.problem);
+	reading_clear(&reading);
 }
 
 /* done() may start and cancel queries, but not free the provider: the daemon frees it outside of the loop's callbacks. */
@@ -293,6 +382,7 @@ int provider_new(uv_loop_t *loop, const char *secrets, struct provider **ret_pro
 		return -ENOMEM;
 	}
 	provider->loop = loop;
+	provider->jitter = mock_random_system;
 	uv_timer_init(loop, &provider->timer);
 	provider->timer.data = provider;
 	provider->handles = 1;
@@ -306,7 +396,7 @@ int provider_new(uv_loop_t *loop, const char *secrets, struct provider **ret_pro
 
 /* ---- queries ---- */
 
-static void set_options(struct query *query, const struct query_request *request, const struct metric *metric, uint64_t deadline_ms)
+static void set_options(struct query *query, const struct query_request *request, const struct metric *metric)
 {
 	CURL *easy = query->easy;
 
@@ -315,7 +405,6 @@ static void set_options(struct query *query, const struct query_request *request
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "shunt/" SHUNT_VERSION);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, query->headers);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)deadline_ms);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, query->error);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_answer);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, query);
@@ -373,19 +462,25 @@ int provider_query(struct provider *provider, const struct metric *metric, const
 	if (!query)
 		return -ENOMEM;
 	query->provider = provider;
+	uv_timer_init(provider->loop, &query->pause);
+	query->pause.data = query;
+	provider->handles++;
+	uv_update_time(provider->loop);
+	query->deadline = uv_now(provider->loop) + deadline_ms;
 	query->done = done;
 	query->arg = arg;
 	query->jq = strdup(metric->jq);
+	query->label = text_printf("%s/%s", metric->meta.ns, metric->meta.name);
 	query->body = TAKE_PTR(request.body);
 	query->easy = curl_easy_init();
 	query->next = provider->queries;
 	provider->queries = query;
-	if (!query->jq || !query->easy || set_headers(query, &request) < 0) {
+	if (!query->jq || !query->label || !query->easy || set_headers(query, &request) < 0) {
 		query_release(query);
 		return -ENOMEM;
 	}
-	set_options(query, &request, metric, deadline_ms);
-	if (curl_multi_add_handle(provider->multi, query->easy) != CURLM_OK) {
+	set_options(query, &request, metric);
+	if (attempt(query) < 0) {
 		query_release(query);
 		return -ENOMEM;
 	}

@@ -32,8 +32,22 @@ void reading_fail(struct reading *reading, const char *format, ...)
 	va_start(args, format);
 	n = vasprintf(&problem, format, args);
 	va_end(args);
+	reading_clear(reading);
+	reading->problem = n < 0 ? NULL : problem;
+}
+
+void reading_take(struct reading *reading, struct reading *from)
+{
+	reading_clear(reading);
+	*reading = *from;
+	*from = (struct reading){};
+}
+
+void reading_clear(struct reading *reading)
+{
 	free(reading->problem);
-	*reading = (struct reading){ .problem = n < 0 ? NULL : problem };
+	free(reading->trouble);
+	*reading = (struct reading){};
 }
 
 /* ---- the table ---- */
@@ -157,7 +171,7 @@ void readings_free(struct readings **readings)
 	if (!r)
 		return;
 	for (size_t i = 0; r->cells && i < r->metric_count * r->version_count; i++)
-		free(r->cells[i].problem);
+		reading_clear(&r->cells[i]);
 	for (size_t i = 0; i < r->metric_count; i++)
 		free(r->metrics[i]);
 	for (size_t i = 0; i < r->version_count; i++)

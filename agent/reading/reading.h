@@ -23,6 +23,8 @@ struct reading {
 	bool has_sample;
 	double sample;   /* requests (or what the metric's sampleSize counts) that the value rests on */
 	char *problem;   /* a sentence when not present (NULL: nobody has asked yet) */
+	unsigned int attempts; /* how often a provider was asked; 0: the value is not from one */
+	char *trouble;   /* why the attempt before the last had no answer; NULL: there was one attempt at most */
 };
 
 /* What an experiment asks for: every metric for every version. */
@@ -46,6 +48,12 @@ struct reading *readings_at(const struct readings *readings, const char *metric,
 
 /* The cell holds a value; one that is not finite makes it a problem. */
 void reading_set(struct reading *reading, double value);
+
+/* The cell becomes what another one is, which is empty then. */
+void reading_take(struct reading *reading, struct reading *from);
+
+/* Frees what it holds and makes it empty. */
+void reading_clear(struct reading *reading);
 
 /* The cell has no value because of this. */
 __attribute__((format(printf, 2, 3))) void reading_fail(struct reading *reading, const char *format, ...);

@@ -19,7 +19,7 @@ class Replay(http.server.BaseHTTPRequestHandler):
     def answer(self):
         length = int(self.headers.get("Content-Length", 0))
         self.server.seen.append({"method": self.command, "target": self.path, "headers": self.headers, "body": self.rfile.read(length).decode()})
-        status, text = self.server.reply
+        status, text = self.server.failures.pop(0) if self.server.failures else self.server.reply
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -34,7 +34,7 @@ class Replay(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Replay)
-    made.seen, made.reply = [], (200, "{}")
+    made.seen, made.reply, made.failures = [], (200, "{}"), []  # failures: replies that come before that one
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield made
@@ -105,10 +105,21 @@ REPLIES = [
 @pytest.mark.parametrize("reply, words", REPLIES, ids=[f"{status}-{n}" for n, ((status, _), _) in enumerate(REPLIES)])
 def test_what_is_no_value_says_why(server, ask, reply, words):
     server.reply = reply
-    status, shown = ask(exchange_of("newrelic"))
+    status, shown = ask(exchange_of("newrelic"), "--timeout", "1.5")
     assert status == 1 and shown["result"]["value"] is None
+    assert (shown["result"]["attempts"] > 1) == (reply[0] >= 500)
+    assert len(server.seen) == shown["result"]["attempts"]
     assert shown["result"]["problem"] and words in shown["result"]["problem"]
     assert shown["reply"]["status"] == reply[0]
+
+
+def test_a_provider_that_fails_twice_is_asked_a_third_time(server, ask):
+    exchange = exchange_of("newrelic")
+    server.failures, server.reply = [(503, "starting"), (429, "slowly")], (200, json.dumps(exchange["answer"]))
+    status, shown = ask(exchange)
+    assert (status, shown["result"]["value"], shown["result"]["attempts"]) == (0, exchange["value"], 3), shown
+    assert len(server.seen) == 3
+    assert shown["reply"]["status"] == 200
 
 
 def test_a_secret_that_is_missing_stops_it_before_the_query(server, ask):

@@ -45,7 +45,8 @@ static const char status_yaml[] =
 	"      iter8-kfserving/mean-latency: {data: {flowers-v1: {value: 90846332047n}, flowers-v2: {}}}\n"
 	"  versionAssessments: {data: {flowers-v1: [true, true, true], flowers-v2: [false, true]}}\n"
 	"  winnerAssessment: {data: {winner: flowers-v2, winnerFound: true}}\n"
-	"shunt: {missing: {iter8-kfserving/mean-latency flowers-v2: {since: '2021-06-09T17:04:56Z', problem: 'HTTP 500: no'}}}\n";
+	"shunt: {missing: {iter8-kfserving/mean-latency flowers-v2: {since: '2021-06-09T17:04:56Z', problem: 'HTTP 500: no', attempts: 4}},"
+	" retried: {iter8-kfserving/mean-latency flowers-v1: {attempts: 2, problem: 'HTTP 503: soon'}}}\n";
 
 static const char golden[] =
 	"\n****** Overview ******\n"
@@ -98,7 +99,9 @@ static const char golden[] =
 	"| (milliseconds)                  |            |             |\n"
 	"+---------------------------------+------------+-------------+\n"
 	"\n****** Missing Values ******\n"
-	"iter8-kfserving/mean-latency flowers-v2: HTTP 500: no (since 2021-06-09T17:04:56Z)\n";
+	"iter8-kfserving/mean-latency flowers-v2: HTTP 500: no (since 2021-06-09T17:04:56Z; asked 4 times in the last iteration)\n"
+	"\n****** Values That Had To Be Asked For Again ******\n"
+	"iter8-kfserving/mean-latency flowers-v1: attempt 2 had it, the one before: HTTP 503: soon\n";
 
 static json_t *yaml(const char *text)
 {

@@ -575,11 +575,11 @@ static char *provided(int port, int iterations)
 			   "spec: {provider: test, urlTemplate: 'http://127.0.0.1:%d/', jqExpression: .value}\n---\n%s", port, text);
 }
 
-/* Answers `good` requests with a value and then fails, until it is told otherwise. */
+/* Fails `bad` requests, answers `good` ones with a value and then fails, until it is told otherwise. */
 struct provider_stub {
 	uv_thread_t thread;
 	int fd, port;
-	int good;
+	int bad, good;
 };
 
 static void provide(void *arg)
@@ -589,7 +589,7 @@ static void provide(void *arg)
 	int fd;
 
 	while ((fd = accept(stub->fd, NULL, NULL)) >= 0) {
-		bool good = __atomic_fetch_sub(&stub->good, 1, __ATOMIC_RELAXED) > 0;
+		bool bad = stub->bad > 0 && stub->bad--, good = !bad && __atomic_fetch_sub(&stub->good, 1, __ATOMIC_RELAXED) > 0;
 
 		if (read(fd, request, sizeof(request)) > 0)
 			dprintf(fd, "HTTP/1.1 %s\r\nContent-Length: 12\r\nConnection: close\r\n\r\n{\"value\": 7}", good ? "200 OK" : "503 Gone");
@@ -656,6 +656,7 @@ static void an_analytics_error_is_tried_again_and_the_status_says_what_is_missin
 	failing = status_of(bench, "exp");
 	missing = json_object_get(json_object_get(json_object_get(failing, "shunt"), "missing"), key);
 	assert_memory_equal(text_at(missing, "problem"), "HTTP 503", 8);
+	assert_true(json_integer_value(json_object_get(missing, "attempts")) > 1);
 	since = text_at(missing, "since");
 	run_until(bench, NULL, 3);
 	later = status_of(bench, "exp");
@@ -667,6 +668,30 @@ static void an_analytics_error_is_tried_again_and_the_status_says_what_is_missin
 	mended = status_of(bench, "exp");
 	assert_null(json_object_get(json_object_get(json_object_get(mended, "shunt"), "missing"), key));
 	assert_string_equal(json_string_value(reading_in(mended, "iter8-kfserving/slow-latency", "flowers-v1")), "7");
+	stop_provider(&stub);
+}
+
+static void a_reading_that_fails_is_tried_again_within_its_iteration(void **state)
+{
+	struct bench *bench = *state;
+	struct provider_stub stub = { .bad = 3, .good = 1 << 20 }; /* of the two versions' first two attempts at least one */
+	_cleanup_json_ json_t *status = NULL;
+	json_t *retried, *item;
+	const char *key;
+	int attempts = 0;
+
+	start_provider(&stub);
+	set_world(bench, provided(stub.port, 1));
+	run_until(bench, "Completed", 0);
+	status = status_of(bench, "exp");
+	assert_string_equal(json_string_value(reading_in(status, "iter8-kfserving/slow-latency", "flowers-v1")), "7");
+	assert_string_equal(json_string_value(reading_in(status, "iter8-kfserving/slow-latency", "flowers-v2")), "7");
+	retried = json_object_get(json_object_get(status, "shunt"), "retried");
+	json_object_foreach(retried, key, item) {
+		assert_memory_equal(text_at(item, "problem"), "HTTP 503", 8);
+		attempts += (int)json_integer_value(json_object_get(item, "attempts"));
+	}
+	assert_int_equal(attempts, (int)json_object_size(retried) + 3);
 	stop_provider(&stub);
 }
 
@@ -923,6 +948,7 @@ int main(void)
 		T(what_collect_measures_is_read_as_iter8s_builtin_metrics),
 		T(a_stale_reading_is_missing_and_not_reused),
 		T(an_analytics_error_is_tried_again_and_the_status_says_what_is_missing_and_since_when),
+		T(a_reading_that_fails_is_tried_again_within_its_iteration),
 		T(a_progressive_experiment_moves_the_split_step_by_step),
 		T(a_progressive_experiment_begins_with_the_weights_of_the_route),
 		T(a_blue_green_experiment_gives_the_candidate_everything_from_its_first_iteration_on),

@@ -68,7 +68,7 @@ static struct state *full_state(void)
 	state_set_condition(state, CONDITION_TARGET_ACQUIRED, true, "TargetAcquired", "", T0);
 	state->analysis = status_analysis(&experiment, readings, assessment, T0);
 	state->metrics = status_metrics(&world, &experiment, readings);
-	status_note_missing(state, readings, T0);
+	status_note_readings(state, readings, T0);
 	decide_assessed(&in, state, assessment);
 	json_object_set_new(state->base, "flowers-v1", builtin_base_to_json(&base));
 	state->task_action = strdup("finish");
@@ -194,7 +194,7 @@ static void what_is_missing_keeps_the_time_since_when(void **cmocka_state)
 	(void)cmocka_state;
 	assert_int_equal(readings_new(&world, &experiment, &readings), 0);
 	reading_set(readings_at(readings, "iter8-kfserving/user-engagement", 0), 1);
-	status_note_missing(state, readings, T0 + 10000);
+	status_note_readings(state, readings, T0 + 10000);
 	missing = json_object_get(state->missing, "iter8-kfserving/mean-latency flowers-v2");
 	assert_string_equal(json_string_value(json_object_get(missing, "since")), "2021-06-09T16:24:56Z");
 	missing = json_object_get(state->missing, "iter8-kfserving/mean-latency flowers-v1");

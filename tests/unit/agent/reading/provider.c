@@ -18,6 +18,7 @@
 #include "util/text.h"
 
 #define LIMIT_MS 20000
+#define SHORT_MS 1500 /* where attempts fail until the deadline; a busy machine has time for two of them */
 
 static char empty[] = "";
 
@@ -30,6 +31,8 @@ struct bench {
 	int port;
 	int open, most_open; /* requests that have no answer yet, now and at most */
 	int answered;
+	int failing;         /* so many requests to /shaky fail before one is answered */
+	const char *failure; /* status line and headers of those; NULL: the connection is closed without a word */
 	char request[8192];  /* the last one */
 	char secrets[64];
 	struct provider *provider;
@@ -94,6 +97,7 @@ static const struct {
 	{ "/moved", "302 Found", "" },
 	{ "/empty", "200 OK", "" },
 	{ "/html", "200 OK", "<html>login</html>" },
+	{ "/wrong", "404 Not Found", "no such account" },
 };
 
 static void answer_huge(struct connection *c)
@@ -123,6 +127,20 @@ static void answer_together(struct connection *c)
 	}
 }
 
+static void answer_shaky(struct connection *c)
+{
+	struct bench *bench = c->bench;
+
+	if (bench->failing-- <= 0) {
+		answer(c, "200 OK", NEW_RELIC, strlen(NEW_RELIC));
+	} else if (bench->failure) {
+		answer(c, bench->failure, "", 0);
+	} else {
+		bench->open--;
+		uv_close((uv_handle_t *)&c->tcp, connection_closed);
+	}
+}
+
 static void serve(struct connection *c)
 {
 	const char *path = strchr(c->request, ' ') + 1;
@@ -141,6 +159,10 @@ static void serve(struct connection *c)
 	}
 	if (n == strlen("/together") && strncmp(path, "/together", n) == 0) {
 		answer_together(c);
+		return;
+	}
+	if (n == strlen("/shaky") && strncmp(path, "/shaky", n) == 0) {
+		answer_shaky(c);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
@@ -202,6 +224,12 @@ static void limit_reached(uv_timer_t *timer)
 	fail_msg("no answer within %d ms", LIMIT_MS);
 }
 
+static double least(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
 static int setup(void **state)
 {
 	struct bench *bench = calloc(1, sizeof(*bench));
@@ -223,6 +251,7 @@ static int setup(void **state)
 	strcpy(bench->secrets, "/tmp/shunt-provider-XXXXXX");
 	assert_non_null(mkdtemp(bench->secrets));
 	assert_int_equal(provider_new(&bench->loop, bench->secrets, &bench->provider), 0);
+	provider_jitter(bench->provider, &(struct mock_random){ least, NULL });
 	*state = bench;
 	return 0;
 }
@@ -264,8 +293,7 @@ static void keep_reading(void *arg, struct reading *reading)
 
 	asked->done = true;
 	uv_stop(asked->loop);
-	asked->reading = *reading;
-	reading->problem = NULL;
+	reading_take(&asked->reading, reading);
 }
 
 static void ask(struct bench *bench, struct metric *metric, uint64_t deadline_ms, struct asked *asked)
@@ -330,20 +358,21 @@ static const struct {
 	{ "/moved", NEW_RELIC_JQ, 0, "HTTP 302" },
 	{ "/empty", NEW_RELIC_JQ, 0, "the answer is not JSON" },
 	{ "/html", NEW_RELIC_JQ, 0, "the answer is not JSON" },
+	{ "/wrong", NEW_RELIC_JQ, 0, "HTTP 404: no such account" },
 	{ "/huge", NEW_RELIC_JQ, 0, "the answer has more than 1048576 bytes" },
 };
 
 static void t17_every_kind_of_answer_is_a_value_or_a_problem(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct reading reading = read_page(*state, rows[i].path, rows[i].jq, 5000);
+		struct reading reading = read_page(*state, rows[i].path, rows[i].jq, SHORT_MS);
 
 		assert_int_equal(reading.present, rows[i].problem == NULL);
 		if (rows[i].problem)
 			assert_memory_equal(reading.problem, rows[i].problem, strlen(rows[i].problem));
 		else
 			assert_true(reading.value == rows[i].value);
-		free(reading.problem);
+		reading_clear(&reading);
 	}
 }
 
@@ -353,7 +382,7 @@ static void t17_a_provider_that_never_answers_costs_its_deadline_only(void **sta
 
 	assert_false(reading.present);
 	assert_memory_equal(reading.problem, "no whole answer within the deadline", 35);
-	free(reading.problem);
+	reading_clear(&reading);
 }
 
 static void a_port_where_nobody_listens_is_a_problem(void **state)
@@ -363,10 +392,84 @@ static void a_port_where_nobody_listens_is_a_problem(void **state)
 
 	uv_close((uv_handle_t *)&bench->server, NULL);
 	uv_run(&bench->loop, UV_RUN_NOWAIT);
-	reading = read_page(bench, "/newrelic", NEW_RELIC_JQ, 5000);
+	reading = read_page(bench, "/newrelic", NEW_RELIC_JQ, SHORT_MS);
 	assert_false(reading.present);
 	assert_non_null(strstr(reading.problem, "connect"));
-	free(reading.problem);
+	assert_true(reading.attempts >= 2);
+	assert_non_null(strstr(reading.trouble, "connect"));
+	reading_clear(&reading);
+}
+
+/* ---- attempts ---- */
+
+static const struct {
+	const char *failure;
+	int failing;
+	unsigned int attempts;
+	const char *trouble; /* in the reason of the attempt before the last; NULL: there was none */
+	bool present;
+} attempts[] = {
+	{ "503 Service Unavailable", 0, 1, NULL, true },
+	{ "503 Service Unavailable", 2, 3, "HTTP 503", true },
+	{ "429 Too Many Requests", 1, 2, "HTTP 429", true },
+	{ NULL, 2, 3, "Empty reply", true },
+	{ "404 Not Found", 1, 1, NULL, false },
+	{ "429 Too Many Requests\r\nRetry-After: 7", 1, 1, NULL, false }, /* beyond the deadline */
+	{ "503 Service Unavailable\r\nRetry-After: 1", 1, 2, "HTTP 503", true },
+};
+
+static void what_fails_twice_is_asked_a_third_time(void **state)
+{
+	struct bench *bench = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(attempts); i++) {
+		uint64_t begin = uv_hrtime();
+		struct reading reading;
+
+		bench->failing = attempts[i].failing;
+		bench->failure = attempts[i].failure;
+		reading = read_page(bench, "/shaky", NEW_RELIC_JQ, 5000);
+		assert_int_equal(reading.present, attempts[i].present);
+		assert_int_equal(reading.attempts, attempts[i].attempts);
+		assert_int_equal(reading.trouble != NULL, attempts[i].trouble != NULL);
+		if (attempts[i].trouble)
+			assert_non_null(strstr(reading.trouble, attempts[i].trouble));
+		if (attempts[i].failure && strstr(attempts[i].failure, "Retry-After: 1"))
+			assert_true(uv_hrtime() - begin >= 1000000000ull); /* it waited as long as it was told to */
+		reading_clear(&reading);
+	}
+}
+
+static void attempts_end_with_the_deadline_and_the_last_reason_stands(void **state)
+{
+	struct bench *bench = *state;
+	struct reading reading;
+
+	bench->failing = 1000;
+	bench->failure = "500 Oh";
+	reading = read_page(bench, "/shaky", NEW_RELIC_JQ, SHORT_MS);
+	assert_false(reading.present);
+	assert_true(reading.attempts >= 2);
+	assert_int_equal(bench->answered, reading.attempts);
+	assert_string_equal(reading.problem, "HTTP 500");
+	reading_clear(&reading);
+}
+
+static void a_query_that_waits_for_its_next_attempt_can_be_cancelled(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *url = text_printf("http://127.0.0.1:%d/shaky", bench->port);
+	struct metric metric = metric_at(url, NEW_RELIC_JQ);
+	struct asked asked = {};
+
+	bench->failing = 1000;
+	bench->failure = "503 Oh\r\nRetry-After: 2";
+	ask(bench, &metric, 5000, &asked);
+	while (bench->answered == 0 || bench->open)
+		uv_run(&bench->loop, UV_RUN_ONCE);
+	query_cancel(&asked.query);
+	uv_run(&bench->loop, UV_RUN_NOWAIT);
+	assert_false(asked.done);
 }
 
 static void t17_queries_of_an_iteration_run_at_once(void **state)
@@ -471,7 +574,7 @@ static void a_secret_that_is_not_there_stops_the_query_before_it_is_sent(void **
 		metric.secret = (char *)secrets[i].reference;
 		ask(bench, &metric, 5000, &asked);
 		assert_memory_equal(asked.reading.problem, secrets[i].problem, strlen(secrets[i].problem));
-		free(asked.reading.problem);
+		reading_clear(&asked.reading);
 	}
 	assert_int_equal(bench->answered, 0);
 }
@@ -502,7 +605,7 @@ static void a_file_or_a_mail_is_no_provider(void **state)
 	wait_for(bench, &asked);
 	assert_false(asked.reading.present);
 	assert_non_null(strstr(asked.reading.problem, "file"));
-	free(asked.reading.problem);
+	reading_clear(&asked.reading);
 }
 
 int main(void)
@@ -512,6 +615,9 @@ int main(void)
 		T(t17_every_kind_of_answer_is_a_value_or_a_problem),
 		T(t17_a_provider_that_never_answers_costs_its_deadline_only),
 		T(a_port_where_nobody_listens_is_a_problem),
+		T(what_fails_twice_is_asked_a_third_time),
+		T(attempts_end_with_the_deadline_and_the_last_reason_stands),
+		T(a_query_that_waits_for_its_next_attempt_can_be_cancelled),
 		T(t17_queries_of_an_iteration_run_at_once),
 		T(the_request_is_the_seeds),
 		T(a_body_is_posted_as_json),
