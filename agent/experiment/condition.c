@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "experiment/fields.h"
 #include "util/cleanup.h"
 #include "util/template.h"
 #include "util/text.h"
@@ -101,6 +102,32 @@ static json_t *parse_number(struct parser *p)
 	return json_real(number);
 }
 
+/* What stands for a field while values do not matter: something of its type; null where that may be any. */
+static json_t *any_value(struct parser *p, const char *path)
+{
+	size_t length = (size_t)(p->at - path);
+	_cleanup_free_ char *advice = NULL;
+	json_type type;
+
+	if (!field_known(path, length, &type)) {
+		advice = field_advice(path, length);
+		p->problem = text_printf("an Experiment has no field %.*s; %s", (int)length, path, advice ?: "");
+		return NULL;
+	}
+	switch (type) {
+	case JSON_STRING:
+		return json_string("");
+	case JSON_INTEGER:
+		return json_integer(0);
+	case JSON_OBJECT:
+		return json_object();
+	case JSON_ARRAY:
+		return json_array();
+	default:
+		return json_null();
+	}
+}
+
 /* A function, or a path of fields. */
 static json_t *parse_name(struct parser *p)
 {
@@ -128,6 +155,8 @@ static json_t *parse_name(struct parser *p)
 		for (n = 0; is_word(p->at[n]);)
 			n++;
 	}
+	if (!p->experiment)
+		return any_value(p, name);
 	return value ? json_incref((json_t *)value) : json_null();
 }
 

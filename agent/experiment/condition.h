@@ -15,8 +15,8 @@
 #include <jansson.h>
 
 /*
- * Whether it holds for an experiment: the whole document with its status. NULL: only whether it is a condition at all. A field that is not there is
- * null, which equals nothing but itself. 0; -EINVAL and *ret_problem, a sentence; -ENOMEM.
+ * Whether it holds for an experiment: the whole document with its status. NULL: only whether it is a condition at all, of fields that an Experiment has
+ * (fields.h). A field that is not there is null, which equals nothing but itself. 0; -EINVAL and *ret_problem, a sentence; -ENOMEM.
  */
 int condition_holds(const char *text, const json_t *experiment, bool *ret_holds, char **ret_problem);
 

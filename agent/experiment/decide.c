@@ -8,6 +8,7 @@
 #include "experiment/split.h"
 #include "experiment/task.h"
 #include "reading/builtin.h"
+#include "reading/query.h"
 #include "util/cleanup.h"
 #include "util/text.h"
 
@@ -132,16 +133,51 @@ static bool check_tasks(const struct decide_input *in, struct state *state)
 	return true;
 }
 
-static bool check_metric(const struct decide_input *in, struct state *state, const char *reference)
+/* Allowed, but most likely a mistake: it is said once in the log, and stays in the status. */
+static void note_tasks(const struct decide_input *in, struct state *state)
+{
+	const struct experiment *e = in->experiment;
+	const json_t *note;
+	size_t i;
+
+	json_decref(state->notes);
+	state->notes = json_array();
+	for (size_t a = 0; a < e->action_count; a++) {
+		for (size_t t = 0; t < e->actions[a].task_count; t++)
+			task_note(&e->actions[a].tasks[t], e, state->notes);
+	}
+	json_array_foreach(state->notes, i, note)
+		state_event(state, "Note", "%s", json_string_value(note));
+}
+
+static bool find_metric(const struct decide_input *in, struct state *state, const char *ns, const char *reference, struct metric_origin *ret_origin)
 {
 	_cleanup_free_ char *names = NULL;
 
-	if (!reference || metric_resolve(in->world, in->experiment->meta.ns, reference).source != METRIC_UNKNOWN)
+	*ret_origin = metric_resolve(in->world, ns, reference);
+	if (ret_origin->source != METRIC_UNKNOWN)
 		return true;
 	names = builtin_names();
 	fail(in, state, "MetricUnavailable", "Unable to find metric %s: there is no Metric object of that name, and the built-in ones are %s", reference,
 	     names ?: "not known");
 	return false;
+}
+
+/* That it is there, could be asked for, and that what counts its sample is there. */
+static bool check_metric(const struct decide_input *in, struct state *state, const char *reference)
+{
+	_cleanup_free_ char *problem = NULL;
+	struct metric_origin origin, sample;
+
+	if (!reference)
+		return true;
+	if (!find_metric(in, state, in->experiment->meta.ns, reference, &origin))
+		return false;
+	if (origin.source == METRIC_HTTP && query_check(origin.object, &problem) < 0) {
+		fail(in, state, "MetricsUnreadable", "%s", problem ?: "out of memory");
+		return false;
+	}
+	return !origin.object || !origin.object->sample_size || find_metric(in, state, origin.object->meta.ns, origin.object->sample_size, &sample);
 }
 
 static bool check_metrics(const struct decide_input *in, struct state *state)
@@ -302,7 +338,7 @@ static bool step_waiting(const struct decide_input *in, struct state *state, str
 	_cleanup_free_ char *message = NULL;
 	const struct contender *rival;
 
-	if (!check_tasks(in, state))
+	if (!check_tasks(in, state) || (in->experiment->version_count && !check_versions(in, state)))
 		return true;
 	rival = find_rival(in, state);
 	if (rival) {
@@ -313,6 +349,7 @@ static bool step_waiting(const struct decide_input *in, struct state *state, str
 		*decision = (struct decision){ .kind = DECIDE_WAIT };
 		return false;
 	}
+	note_tasks(in, state);
 	state_set_condition(state, CONDITION_TARGET_ACQUIRED, true, "TargetAcquired", "", in->now);
 	state_event(state, "TargetAcquired", "Target %s acquired", in->experiment->target);
 	state->stage = STAGE_INITIALIZING;

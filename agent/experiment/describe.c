@@ -193,13 +193,14 @@ json_t *describe(const struct experiment *e, const json_t *status)
 {
 	const json_t *own = json_object_get(status, "shunt");
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:I, s:s?, s:o, s:s?, s:s?, s:o, s:o, s:o, s:O?, s:O?, s:o, s:o, s:O?}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:I, s:s?, s:o, s:s?, s:s?, s:o, s:o, s:o, s:O?, s:O?, s:o, s:o, s:O?, s:O?}",
 			 "name", e->meta.name, "namespace", e->meta.ns, "target", e->target, "testing_pattern", testing_pattern_name(e->testing),
 			 "deployment_pattern", deployment_pattern_name(e->deployment), "stage", text_of(status, "stage"), "completed_iterations",
 			 json_integer_value(json_object_get(status, "completedIterations")), "message", text_of(status, "message"), "versions", versions_json(e),
 			 "winner", text_of(analysis_data(status, "winnerAssessment"), "winner"), "recommended", text_of(status, "versionRecommendedForPromotion"),
 			 "rewards", rewards_json(e, status), "objectives", objectives_json(e, status), "metrics", metrics_json(e, status), "missing", json_object_get(own, "missing"),
-			 "retried", json_object_get(own, "retried"), "evidence", evidence_json(status), "users", users_json(status), "tasks", json_object_get(own, "tasks"));
+			 "retried", json_object_get(own, "retried"), "evidence", evidence_json(status), "users", users_json(status), "tasks", json_object_get(own, "tasks"), "notes",
+			 json_object_get(own, "notes"));
 }
 
 /* ---- tables, as olekukonko/tablewriter draws them with row lines ---- */
@@ -652,6 +653,15 @@ static void print_tasks(FILE *out, const json_t *d)
 		fprintf(out, "%s%s %s\n", i ? "" : "\n****** Tasks ******\n", json_is_true(json_object_get(item, "ok")) ? "done  " : "FAILED", text_of(item, "message"));
 }
 
+static void print_notes(FILE *out, const json_t *d)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(d, "notes"), i, item)
+		fprintf(out, "%s%s\n", i ? "" : "\n****** Notes ******\n", json_string_value(item));
+}
+
 int describe_print(FILE *out, const json_t *document)
 {
 	print_overview(out, document);
@@ -664,5 +674,6 @@ int describe_print(FILE *out, const json_t *document)
 	}
 	print_users(out, document);
 	print_tasks(out, document);
+	print_notes(out, document);
 	return fflush(out) == 0 && !ferror(out) ? 0 : -EIO;
 }

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "experiment/condition.h"
+#include "experiment/fields.h"
 #include "experiment/task_internal.h"
 #include "reading/secret.h"
 #include "util/cleanup.h"
+#include "util/template.h"
 #include "util/text.h"
 
 static const struct task_kind *const kinds[] = { &task_exec, &task_bash, &task_promote, &task_readiness, &task_collect, &task_http, &task_slack, &task_script };
@@ -60,12 +62,46 @@ static const char *allowed(const json_t *value, enum input_type type)
 	return NULL;
 }
 
+/* "kind, namespace and name" of a NULL-terminated list */
+static const char *key_name(const void *list, size_t i)
+{
+	return ((const char *const *)list)[i];
+}
+
+static int check_keys(const struct task *task, const struct task_input *input, size_t index, const json_t *object, char **ret_problem)
+{
+	_cleanup_free_ char *names = NULL;
+	const char *key;
+	json_t *value;
+	size_t count = 0;
+
+	while (input->keys && input->keys[count])
+		count++;
+	json_object_foreach((json_t *)object, key, value) {
+		size_t i = 0;
+
+		while (i < count && strcmp(input->keys[i], key) != 0)
+			i++;
+		if (i < count || !input->keys)
+			continue;
+		names = list_text(key_name, input->keys, count);
+		*ret_problem = text_printf("%s.with.%s[%zu].%s: there is no such field; it has %s", task->path, input->name, index, key, names ?: "others");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int check_items(const struct task *task, const struct task_input *input, const json_t *list, char **ret_problem)
 {
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *item = json_array_get(list, i);
 
-		if (input->type == INPUT_SCALARS ? is_scalar(item) : json_is_object(item))
+		if (json_is_object(item) && input->type == INPUT_OBJECTS) {
+			if (check_keys(task, input, i, item, ret_problem) < 0)
+				return -EINVAL;
+			continue;
+		}
+		if (input->type == INPUT_SCALARS && is_scalar(item))
 			continue;
 		*ret_problem = text_printf("%s.with.%s[%zu]: allowed: %s", task->path, input->name, i,
 					   input->type == INPUT_SCALARS ? "a string, number or boolean" : "an object");
@@ -132,6 +168,147 @@ static int check_condition(const struct task *task, char **ret_problem)
 	return r;
 }
 
+/* ---- templates ---- */
+
+/* Called with each text of a task whose {{ }} is filled in, and where it stands: "args[1]". */
+typedef void (*text_fn)(void *arg, const char *where, const char *text);
+
+static void each_item(const struct task_input *input, const json_t *list, text_fn fn, void *arg)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *item = json_array_get(list, i);
+		_cleanup_free_ char *where = text_printf("%s[%zu]", input->name, i);
+		const char *text = json_string_value(json_is_object(item) ? json_object_get(item, "value") : item);
+
+		if (where && text)
+			fn(arg, where, text);
+	}
+}
+
+static void each_template(const struct task *task, const struct task_kind *kind, text_fn fn, void *arg)
+{
+	bool raw = json_is_true(json_object_get(task->with, "disableInterpolation"));
+
+	for (size_t i = 0; i < kind->input_count && !raw; i++) {
+		const json_t *value = json_object_get(task->with, kind->inputs[i].name);
+
+		if (!kind->inputs[i].template)
+			continue;
+		if (json_is_string(value))
+			fn(arg, kind->inputs[i].name, json_string_value(value));
+		else
+			each_item(&kind->inputs[i], value, fn, arg);
+	}
+}
+
+struct template_check {
+	const struct task *task;
+	const struct experiment *experiment;
+	const char *where;
+	json_t *notes;
+	char *problem; /* the first */
+};
+
+static void check_text(void *arg, const char *where, const char *text)
+{
+	struct template_check *check = arg;
+	_cleanup_free_ char *problem = NULL;
+
+	if (!check->problem && template_check(text, NULL, NULL, &problem) < 0)
+		check->problem = text_printf("%s.with.%s: %s", check->task->path, where, problem ?: "out of memory");
+}
+
+static void check_script_field(void *arg, const char *path, size_t length)
+{
+	struct template_check *check = arg;
+	const struct task *task = check->task;
+	_cleanup_free_ char *advice = NULL;
+	json_type type;
+
+	if (check->problem)
+		return;
+	if (strncmp(path, "Secret", length) == 0) {
+		if (!task_text(task, "secret", NULL))
+			check->problem = text_printf("%s.with.secret: the script uses .Secret, and no secret is named", task->path);
+	} else if (!field_known(path, length, &type)) {
+		advice = field_advice(path, length);
+		check->problem = text_printf("%s.run: an Experiment has no field %.*s; %s", task->path, (int)length, path, advice ?: "");
+	}
+}
+
+static int check_templates(const struct task *task, const struct task_kind *kind, char **ret_problem)
+{
+	struct template_check check = { .task = task };
+	_cleanup_free_ char *problem = NULL;
+
+	if (task->run && template_check_run(task->run, check_script_field, &check, &problem) < 0)
+		*ret_problem = text_printf("%s.run: %s", task->path, problem ?: "out of memory");
+	else if (!task->run)
+		each_template(task, kind, check_text, &check);
+	if (check.problem && !*ret_problem)
+		*ret_problem = TAKE_PTR(check.problem);
+	free(check.problem);
+	return *ret_problem ? -EINVAL : 0;
+}
+
+static bool has_variable(const struct version_detail *version, const char *name, size_t length)
+{
+	for (size_t i = 0; i < version->variable_count; i++) {
+		if (strlen(version->variables[i].name) == length && strncmp(version->variables[i].name, name, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_path(const char *path, size_t length, const char *name)
+{
+	size_t n = strlen(name);
+
+	return length >= n && strncmp(path, name, n) == 0 && (length == n || path[n] == '.');
+}
+
+static void note_field(void *arg, const char *path, size_t length)
+{
+	const struct template_check *check = arg;
+	const struct experiment *e = check->experiment;
+	bool notification = strcmp(check->task->name, task_http.name) == 0;
+
+	if (is_path(path, length, "this") || is_path(path, length, notification ? "secret" : "name"))
+		return;
+	for (size_t v = 0; v < e->version_count; v++) {
+		_cleanup_free_ char *note = NULL;
+
+		if (!notification && has_variable(&e->versions[v], path, length))
+			continue;
+		note = notification ? text_printf("%s.with.%s: .%.*s will be empty: a notification knows .this and .secret", check->task->path, check->where,
+						  (int)length, path) :
+				      text_printf("%s.with.%s: .%.*s will be empty when %s is recommended: it has no such variable", check->task->path, check->where,
+						  (int)length, path, e->versions[v].name);
+		json_array_append_new(check->notes, json_string(note ?: "out of memory"));
+		if (notification)
+			return;
+	}
+}
+
+static void note_text(void *arg, const char *where, const char *text)
+{
+	struct template_check *check = arg;
+	_cleanup_free_ char *problem = NULL;
+
+	check->where = where;
+	template_check(text, note_field, check, &problem);
+}
+
+void task_note(const struct task *task, const struct experiment *experiment, json_t *notes)
+{
+	const struct task_kind *kind = find_kind(task);
+
+	if (kind && !task->run)
+		each_template(task, kind, note_text, &(struct template_check){ .task = task, .experiment = experiment, .notes = notes });
+}
+
+/* ---- all of it ---- */
+
 int task_check(const struct task *task, char **ret_problem)
 {
 	const struct task_kind *kind = find_kind(task);
@@ -148,7 +325,9 @@ int task_check(const struct task *task, char **ret_problem)
 		r = check_names(task, kind, ret_problem);
 	for (size_t i = 0; i < kind->input_count && r == 0; i++)
 		r = check_input(task, &kind->inputs[i], ret_problem);
-	return r == 0 && kind->check ? kind->check(task, ret_problem) : r;
+	if (r == 0 && kind->check)
+		r = kind->check(task, ret_problem);
+	return r == 0 ? check_templates(task, kind, ret_problem) : r;
 }
 
 const char *task_text(const struct task *task, const char *name, const char *fallback)

@@ -44,8 +44,17 @@ struct task_outcome {
 	json_t *collected;   /* what metrics/collect has found up to now; NULL: this was another task */
 };
 
-/* Whether a task can be run at all: its name is known and its inputs are right. 0, or -EINVAL and *ret_problem, which says what is allowed. Pure. */
+/*
+ * Whether a task can be run at all: its name is known, its inputs, templates and condition are right. 0, or -EINVAL and *ret_problem, which says where,
+ * what, and what is allowed. Pure.
+ */
 int task_check(const struct task *task, char **ret_problem);
+
+/*
+ * Appends to notes, an array, what is allowed and yet most likely a mistake: a sentence for each field of a template that a version of the experiment
+ * has no variable for, so that nothing will stand in its place, as in Iter8. Pure.
+ */
+void task_note(const struct task *task, const struct experiment *experiment, json_t *notes);
 
 /*
  * The command line of a task that is one, its templates expanded. secret: of a run: task, NULL when it names none. Pure. 0 and a NULL-terminated

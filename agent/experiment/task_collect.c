@@ -428,16 +428,18 @@ static int check(const struct task *task, char **ret_problem)
 	return r;
 }
 
+static const char *const version_keys[] = { "name", "url", "headers", NULL };
+
 static const struct task_input inputs[] = {
-	{ "versions", INPUT_OBJECTS, "the versions to ask, a list of {name, url, headers}" },
-	{ "numQueries", INPUT_COUNT, NULL },
-	{ "time", INPUT_TEXT, NULL },
-	{ "qps", INPUT_NUMBER, NULL },
-	{ "connections", INPUT_COUNT, NULL },
-	{ "loadOnly", INPUT_BOOL, NULL },
-	{ "payloadStr", INPUT_TEXT, NULL },
-	{ "payloadURL", INPUT_TEXT, NULL },
-	{ "contentType", INPUT_TEXT, NULL },
+	{ "versions", .type = INPUT_OBJECTS, .needed = "the versions to ask, a list of {name, url, headers}", .keys = version_keys },
+	{ "numQueries", .type = INPUT_COUNT },
+	{ "time", .type = INPUT_TEXT },
+	{ "qps", .type = INPUT_NUMBER },
+	{ "connections", .type = INPUT_COUNT },
+	{ "loadOnly", .type = INPUT_BOOL },
+	{ "payloadStr", .type = INPUT_TEXT },
+	{ "payloadURL", .type = INPUT_TEXT },
+	{ "contentType", .type = INPUT_TEXT },
 };
 
 const struct task_kind task_collect = { "metrics/collect", INPUTS(inputs), .check = check, .start = start, .cancel = task_thread_cancel };

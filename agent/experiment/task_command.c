@@ -175,23 +175,23 @@ static void cancel(void *work)
 }
 
 static const struct task_input exec_inputs[] = {
-	{ "cmd", INPUT_TEXT, "the command to run, a string" },
-	{ "args", INPUT_SCALARS, NULL },
-	{ "disableInterpolation", INPUT_BOOL, NULL },
+	{ "cmd", .type = INPUT_TEXT, .needed = "the command to run, a string" },
+	{ "args", .type = INPUT_SCALARS, .template = true },
+	{ "disableInterpolation", .type = INPUT_BOOL },
 };
 
 static const struct task_input bash_inputs[] = {
-	{ "script", INPUT_TEXT, "the script to run, a string" },
+	{ "script", .type = INPUT_TEXT, .needed = "the script to run, a string", .template = true },
 };
 
 static const struct task_input promote_inputs[] = {
-	{ "manifest", INPUT_TEXT, "the manifest to apply, a file name or URL" },
-	{ "namespace", INPUT_TEXT, NULL },
-	{ "recursive", INPUT_BOOL, NULL },
+	{ "manifest", .type = INPUT_TEXT, .needed = "the manifest to apply, a file name or URL", .template = true },
+	{ "namespace", .type = INPUT_TEXT },
+	{ "recursive", .type = INPUT_BOOL },
 };
 
 static const struct task_input script_inputs[] = {
-	{ "secret", INPUT_TEXT, NULL },
+	{ "secret", .type = INPUT_TEXT },
 };
 
 const struct task_kind task_exec = { "common/exec", INPUTS(exec_inputs), .start = start, .cancel = cancel };

@@ -20,6 +20,8 @@ struct task_input {
 	const char *name;
 	enum input_type type;
 	const char *needed; /* "the command to run, a string": it has to be there; NULL: it may be absent */
+	const char *const *keys; /* what its objects may have, NULL-terminated; of INPUT_OBJECTS */
+	bool template; /* {{ }} is filled in: in the text, in scalars, in the `value` of objects */
 };
 
 struct task_kind {

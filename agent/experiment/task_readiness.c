@@ -313,11 +313,13 @@ static int check(const struct task *task, char **ret_problem)
 	return 0;
 }
 
+static const char *const object_keys[] = { "kind", "namespace", "name", "waitFor", NULL };
+
 static const struct task_input inputs[] = {
-	{ "initialDelaySeconds", INPUT_COUNT, NULL },
-	{ "numRetries", INPUT_COUNT, NULL },
-	{ "intervalSeconds", INPUT_COUNT, NULL },
-	{ "objRefs", INPUT_OBJECTS, NULL },
+	{ "initialDelaySeconds", .type = INPUT_COUNT },
+	{ "numRetries", .type = INPUT_COUNT },
+	{ "intervalSeconds", .type = INPUT_COUNT },
+	{ "objRefs", .type = INPUT_OBJECTS, .keys = object_keys },
 };
 
 const struct task_kind task_readiness = { "common/readiness", INPUTS(inputs), .check = check, .start = start, .cancel = cancel };

@@ -428,20 +428,22 @@ static int check_http(const struct task *task, char **ret_problem)
 	return 0;
 }
 
+static const char *const header_keys[] = { "name", "value", NULL };
+
 static const struct task_input http_inputs[] = {
-	{ "URL", INPUT_TEXT, "the URL to notify, a string" },
-	{ "method", INPUT_TEXT, NULL },
-	{ "authType", INPUT_TEXT, NULL },
-	{ "secret", INPUT_TEXT, NULL },
-	{ "headers", INPUT_OBJECTS, NULL },
-	{ "body", INPUT_TEXT, NULL },
-	{ "ignoreFailure", INPUT_BOOL, NULL },
+	{ "URL", .type = INPUT_TEXT, .needed = "the URL to notify, a string", .template = true },
+	{ "method", .type = INPUT_TEXT },
+	{ "authType", .type = INPUT_TEXT },
+	{ "secret", .type = INPUT_TEXT },
+	{ "headers", .type = INPUT_OBJECTS, .keys = header_keys, .template = true },
+	{ "body", .type = INPUT_TEXT, .template = true },
+	{ "ignoreFailure", .type = INPUT_BOOL },
 };
 
 static const struct task_input slack_inputs[] = {
-	{ "channel", INPUT_TEXT, "the channel's ID, a string" },
-	{ "secret", INPUT_TEXT, "the secret whose key `token` is Slack's token" },
-	{ "ignoreFailure", INPUT_BOOL, NULL },
+	{ "channel", .type = INPUT_TEXT, .needed = "the channel's ID, a string" },
+	{ "secret", .type = INPUT_TEXT, .needed = "the secret whose key `token` is Slack's token" },
+	{ "ignoreFailure", .type = INPUT_BOOL },
 };
 
 const struct task_kind task_http = { "notification/http", INPUTS(http_inputs), .check = check_http, .start = start_http, .cancel = task_thread_cancel };

@@ -168,16 +168,22 @@ static int add_body(struct query_request *request, const struct metric *metric, 
 	return -EINVAL;
 }
 
+static int check_fields(const struct metric *metric, char **ret_problem)
+{
+	if (*metric->url && *metric->jq)
+		return 0;
+	*ret_problem = text_printf("Metric %s/%s has no spec.%s, which a query needs", metric->meta.ns, metric->meta.name,
+				   *metric->url ? "jqExpression" : "urlTemplate");
+	return -EINVAL;
+}
+
 int query_build(const struct metric *metric, const json_t *values, const json_t *secret, struct query_request *ret_request, char **ret_problem)
 {
 	_cleanup_(query_request_clear) struct query_request request = {};
-	int r = -EINVAL;
+	int r = check_fields(metric, ret_problem);
 
-	if (!*metric->url || !*metric->jq) {
-		*ret_problem = text_printf("Metric %s/%s has no spec.%s, which a query needs", metric->meta.ns, metric->meta.name,
-					   *metric->url ? "jqExpression" : "urlTemplate");
+	if (r < 0)
 		return r;
-	}
 	request.url = build_url(metric, values, secret);
 	r = request.url ? add_body(&request, metric, values, ret_problem) : -ENOMEM;
 	if (r == 0)
@@ -263,20 +269,42 @@ static int fail_jv(jv value, const char *what, char **ret_problem)
 	return -EINVAL;
 }
 
+static int compile(jq_state *jq, const char *expression, char **ret_problem)
+{
+	_cleanup_free_ char *complaint = NULL;
+	int compiled;
+
+	jq_set_error_cb(jq, keep_error, &complaint);
+	compiled = jq_compile(jq, expression);
+	jq_set_error_cb(jq, NULL, NULL);
+	if (compiled)
+		return 0;
+	*ret_problem = text_printf("spec.jqExpression \"%s\" does not compile%s%s", expression, complaint ? ": " : "", complaint ?: "");
+	return -EINVAL;
+}
+
+int query_check(const struct metric *metric, char **ret_problem)
+{
+	_cleanup_(cleanup_jq) jq_state *jq = jq_init();
+	_cleanup_free_ char *problem = NULL;
+	int r = jq ? check_fields(metric, ret_problem) : -ENOMEM;
+
+	if (r == 0)
+		r = compile(jq, metric->jq, &problem);
+	if (problem)
+		*ret_problem = text_printf("Metric %s/%s: %s", metric->meta.ns, metric->meta.name, problem);
+	return r;
+}
+
 /* The first output for the answer, the caller's to free. */
 static int apply(const char *expression, const char *body, size_t size, jv *ret_output, char **ret_problem)
 {
 	_cleanup_(cleanup_jq) jq_state *jq = jq_init();
 	_cleanup_(cleanup_jv) jv input = jv_null(), output = jv_null();
-	_cleanup_free_ char *complaint = NULL;
+	int r = jq ? compile(jq, expression, ret_problem) : -ENOMEM;
 
-	if (!jq)
-		return -ENOMEM;
-	jq_set_error_cb(jq, keep_error, &complaint);
-	if (!jq_compile(jq, expression)) {
-		*ret_problem = text_printf("spec.jqExpression \"%s\" does not compile%s%s", expression, complaint ? ": " : "", complaint ?: "");
-		return -EINVAL;
-	}
+	if (r < 0)
+		return r;
 	input = jv_parse_sized(body, (int)size);
 	if (!jv_is_valid(input))
 		return fail_jv(take_jv(&input), "the answer is not JSON", ret_problem);

@@ -37,6 +37,9 @@ int query_build(const struct metric *metric, const json_t *values, const json_t 
 /* Frees what the request holds. */
 void query_request_clear(struct query_request *request);
 
+/* Whether a metric could be asked for at all: it says where and what to make of the answer, and its jqExpression compiles. 0, or -EINVAL and *ret_problem. */
+int query_check(const struct metric *metric, char **ret_problem);
+
 /* Applies a jq expression to a JSON text; its first output has to be a finite number. 0, or -EINVAL and *ret_problem. */
 int query_number(const char *expression, const char *body, size_t size, double *ret_number, char **ret_problem);
 

@@ -69,7 +69,16 @@ struct language {
 	const char *open, *close;
 	const json_t *context, *secret;
 	bool go; /* names as Go spells them, and .Secret "key" */
+	bool check; /* there are no values: fields are shown to see, when there is one */
+	template_see_fn see;
+	void *arg;
 };
+
+static void see_field(const struct language *language, const char *path, size_t length)
+{
+	if (language->check && language->see)
+		language->see(language->arg, path, length);
+}
 
 /* Follows ".a.b" from *at on and moves *at past it. *ret_value is NULL where the path leads nowhere. -EINVAL: not a path. */
 static int follow_path(const char **at, const struct language *language, const json_t **ret_value)
@@ -87,6 +96,7 @@ static int follow_path(const char **at, const struct language *language, const j
 		value = language->go ? template_member(value, p + 1, n) : json_object_getn(value, p + 1, n);
 		p += 1 + n;
 	}
+	see_field(language, *at + 1, (size_t)(p - *at - 1));
 	*at = p;
 	*ret_value = value;
 	return 0;
@@ -100,8 +110,9 @@ static int follow_secret(const char **at, const struct language *language, const
 	key += strspn(key, " \t\r\n");
 	end = *key == '"' ? strchr(key + 1, '"') : NULL;
 	*ret_value = end ? json_object_getn(language->secret, key + 1, (size_t)(end - key - 1)) : NULL;
-	if (!*ret_value)
+	if (!end || (!*ret_value && !language->check))
 		return -EINVAL;
+	see_field(language, "Secret", strlen("Secret"));
 	*at = end + 1;
 	return 0;
 }
@@ -167,6 +178,23 @@ int template_expand(const char *text, const json_t *context, char **ret_text, ch
 int template_expand_run(const char *text, const json_t *experiment, const json_t *secret, char **ret_text, char **ret_problem)
 {
 	return expand(text, &(struct language){ .open = "@<", .close = ">@", .context = experiment, .secret = secret, .go = true }, ret_text, ret_problem);
+}
+
+static int check(const char *text, const struct language *language, char **ret_problem)
+{
+	_cleanup_free_ char *expanded = NULL;
+
+	return expand(text, language, &expanded, ret_problem);
+}
+
+int template_check(const char *text, template_see_fn see, void *arg, char **ret_problem)
+{
+	return check(text, &(struct language){ .open = "{{", .close = "}}", .check = true, .see = see, .arg = arg }, ret_problem);
+}
+
+int template_check_run(const char *text, template_see_fn see, void *arg, char **ret_problem)
+{
+	return check(text, &(struct language){ .open = "@<", .close = ">@", .go = true, .check = true, .see = see, .arg = arg }, ret_problem);
 }
 
 /* ---- $name ---- */

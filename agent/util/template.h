@@ -27,6 +27,14 @@ int template_expand(const char *text, const json_t *context, char **ret_text, ch
 int template_expand_run(const char *text, const json_t *experiment, const json_t *secret, char **ret_text, char **ret_problem);
 
 /*
+ * Whether the two above would understand a text, without values: 0, or -EINVAL and *ret_problem. see (NULL: nobody) is called for each field of it, with its
+ * path without the first dot, "this.metadata.name"; `Secret` stands for .Secret "key".
+ */
+typedef void (*template_see_fn)(void *arg, const char *path, size_t length);
+int template_check(const char *text, template_see_fn see, void *arg, char **ret_problem);
+int template_check_run(const char *text, template_see_fn see, void *arg, char **ret_problem);
+
+/*
  * A member as Go or YAML spells it: the key itself, else with a small first letter; of an object with `metadata` also what Go embeds from there (Name,
  * Namespace, Labels, Annotations, ObjectMeta). NULL: there is none. Borrowed.
  */

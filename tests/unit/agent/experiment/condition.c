@@ -78,11 +78,19 @@ static void conditions_are_those_of_iter8(void **state)
 
 static void a_condition_is_checked_without_an_experiment(void **state)
 {
+	static const char *const unknown[] = { "Stage == 'x'", "Status.STAGE == 'x'", "spec.targets == 'x'", "WinnerFound == true" };
 	_cleanup_free_ char *problem = NULL;
 	bool holds;
 
 	(void)state;
 	assert_int_equal(condition_holds("Status.Stage == 'Running' and WinnerFound()", NULL, &holds, &problem), 0);
+	assert_int_equal(condition_holds("Namespace == 'prod' and metadata.labels.x == 'y' and Status.Analysis.WinnerAssessment.Any == 1", NULL, &holds, &problem), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
+		_cleanup_free_ char *why = NULL;
+
+		assert_int_equal(condition_holds(unknown[i], NULL, &holds, &why), -EINVAL);
+		assert_memory_equal(why, "an Experiment has no field ", 27);
+	}
 	assert_int_equal(condition_holds("WinnerFond()", NULL, &holds, &problem), -EINVAL);
 	assert_memory_equal(problem, "an unknown function at \"WinnerFond()\" of \"WinnerFond()\"; allowed: ", 65);
 }

@@ -493,6 +493,69 @@ static void t8_invalid_tasks_fail_the_experiment_with_the_reason_before_anything
 	assert_false(s->state->conditions[CONDITION_TARGET_ACQUIRED].status);
 }
 
+/* Where, what, allowed; and before a start task runs. */
+static void a_broken_finish_template_is_found_before_the_start_task_runs(void **state)
+{
+	struct scene *s = *state;
+	_cleanup_json_ json_t *with = json_pack("{s:s, s:[s]}", "cmd", "true", "args", "{{ if .x }}");
+
+	s->actions[1] = (struct action){ (char *)"start", &s->tasks[1], 1 };
+	s->experiment.action_count = 2;
+	s->tasks[0].with = with;
+	assert_int_equal(next(s).kind, DECIDE_OVER);
+	assert_begins(s->state->message, "InvalidExperiment: spec.strategy.actions.finish[0].with.args[0]: template \"{{ if .x }}\" is not understood: only a field");
+	assert_false(s->state->start_done);
+}
+
+static void bad_versions_are_found_before_the_start_task_runs(void **state)
+{
+	struct scene *s = *state;
+
+	s->actions[1] = (struct action){ (char *)"start", &s->tasks[1], 1 };
+	s->experiment.action_count = 2;
+	s->experiment.version_count = 1;
+	assert_int_equal(next(s).kind, DECIDE_OVER);
+	assert_begins(s->state->message, "InvalidExperiment: Invalid number of candidates");
+	assert_false(s->state->start_done);
+}
+
+static void metrics_are_compiled_before_the_first_iteration(void **state)
+{
+	struct scene *s = *state;
+	struct metric metrics[] = {
+		{ .meta = { .ns = (char *)"n", .name = (char *)"m" }, .provider = (char *)"x", .url = (char *)"http://h/", .jq = (char *)". |" },
+		{ .meta = { .ns = (char *)"n", .name = (char *)"sized" }, .provider = (char *)"x", .url = (char *)"http://h/", .jq = (char *)".",
+		  .sample_size = (char *)"nowhere" },
+	};
+	struct objective objective = { .metric = (char *)"n/m" };
+
+	s->world = (struct world){ .metrics = metrics, .metric_count = 2 };
+	s->experiment.objectives = &objective;
+	s->experiment.objective_count = 1;
+	assert_int_equal(next(s).kind, DECIDE_OVER);
+	assert_begins(s->state->message, "MetricsUnreadable: Metric n/m: spec.jqExpression \". |\" does not compile");
+	teardown(state);
+	setup(state);
+	s = *state;
+	objective.metric = (char *)"n/sized";
+	s->world = (struct world){ .metrics = metrics, .metric_count = 2 };
+	s->experiment.objectives = &objective;
+	s->experiment.objective_count = 1;
+	next(s);
+	assert_begins(s->state->message, "MetricUnavailable: Unable to find metric nowhere");
+}
+
+static void what_is_likely_a_mistake_is_noted(void **state)
+{
+	struct scene *s = *state;
+	_cleanup_json_ json_t *with = json_pack("{s:s, s:[s]}", "cmd", "true", "args", "{{ .promte }}");
+
+	s->tasks[0].with = with;
+	assert_int_equal(next(s).kind, DECIDE_READ);
+	assert_int_equal(json_array_size(s->state->notes), 2);
+	assert_true(has_event(s->state, "Note: spec.strategy.actions.finish[0].with.args[0]: .promte will be empty when flowers-v2 is recommended: it has no such variable"));
+}
+
 /* ---- the target lock ---- */
 
 static const struct {
@@ -576,6 +639,10 @@ int main(void)
 		T(a_field_path_begins_with_a_dot),
 		T(an_unknown_metric_fails_before_the_first_iteration),
 		T(t8_invalid_tasks_fail_the_experiment_with_the_reason_before_anything_runs),
+		T(a_broken_finish_template_is_found_before_the_start_task_runs),
+		T(bad_versions_are_found_before_the_start_task_runs),
+		T(metrics_are_compiled_before_the_first_iteration),
+		T(what_is_likely_a_mistake_is_noted),
 		cmocka_unit_test(same_second_contenders_have_an_order_and_one_target_one_experiment),
 		T(waiting_is_said_once),
 	};

@@ -307,6 +307,35 @@ static const struct {
 	{ "common/exec", "{\"cmd\": \"x\", \"arg\": []}", NULL, "p.with.arg: common/exec has no such input; it has cmd, args and disableInterpolation" },
 	{ "common/exec", "{\"cmd\": \"x\", \"args\": \"y\"}", NULL, "p.with.args: allowed: a list" },
 	{ "common/exec", "{\"cmd\": \"x\", \"args\": [[]]}", NULL, "p.with.args[0]: allowed: a string, number or boolean" },
+	{ "common/exec", "{\"cmd\": \"x\", \"args\": [\"a\", \"{{ range .x }}\"]}", NULL,
+	  "p.with.args[1]: template \"{{ range .x }}\" is not understood: only a field that holds text, such as {{ .promote }} or {{ .this.metadata.name }}, can stand "
+	  "between the braces" },
+	{ "common/exec", "{\"cmd\": \"x\", \"args\": [\"{{ range .x }}\"], \"disableInterpolation\": true}", NULL, NULL },
+	{ "common/bash", "{\"script\": \"echo {{ .name\"}", NULL, "p.with.script: template \"{{ .name\" has no closing }}" },
+	{ "common/promote-kubectl", "{\"manifest\": \"{{ promote }}\"}", NULL,
+	  "p.with.manifest: template \"{{ promote }}\" is not understood: only a field that holds text, such as {{ .promote }} or {{ .this.metadata.name }}, can stand "
+	  "between the braces" },
+	{ "notification/http", "{\"URL\": \"http://h/{{ .this.metadata.name }}\", \"body\": \"{{\"}", NULL, "p.with.body: template \"{{\" has no closing }}" },
+	{ "notification/http", "{\"URL\": \"u\", \"headers\": [{\"name\": \"a\", \"value\": \"{{ .secret.x\"}]}", NULL,
+	  "p.with.headers[0]: template \"{{ .secret.x\" has no closing }}" },
+	{ "notification/http", "{\"URL\": \"u\", \"headers\": [{\"name\": \"a\", \"val\": \"x\"}]}", NULL,
+	  "p.with.headers[0].val: there is no such field; it has name and value" },
+	{ "common/readiness", "{\"objRefs\": [{\"kind\": \"svc\", \"name\": \"a\", \"waitfor\": \"x\"}]}", NULL,
+	  "p.with.objRefs[0].waitfor: there is no such field; it has kind, namespace, name and waitFor" },
+	{ "metrics/collect", "{\"versions\": [{\"name\": \"a\", \"url\": \"u\", \"header\": {}}]}", NULL,
+	  "p.with.versions[0].header: there is no such field; it has name, url and headers" },
+	{ "common/exec", "{\"cmd\": \"x\"}", "Status.Stge == 'Finishing'",
+	  "p.if: an Experiment has no field Status.Stge; status has conditions, initTime, startTime, lastUpdateTime, stage, completedIterations, "
+	  "currentWeightDistribution, analysis, versionRecommendedForPromotion, message, metrics, shunt" },
+	{ "common/exec", "{\"cmd\": \"x\"}", "Status.Stage",
+	  "p.if: a value that is neither true nor false at \"\" of \"Status.Stage\"; allowed: WinnerFound(), CandidateWon(), fields such as Status.Stage, text, numbers, "
+	  "and, or, not, comparisons, parentheses" },
+	{ "run", "echo @< .Spec.Target >@ @< .Status.VersionRecommendedForPromotion >@ @< .Labels.app >@", NULL, NULL },
+	{ "run", "echo @< .Spec.Taget >@", NULL, "p.run: an Experiment has no field Spec.Taget; spec has target, versionInfo, strategy, criteria, duration" },
+	{ "run", "echo @< .Secret \"key\" >@", NULL, "p.with.secret: the script uses .Secret, and no secret is named" },
+	{ "run", "echo @< .Secret key >@", NULL,
+	  "p.run: template \"@< .Secret key >@\" is not understood: only a field that holds text, such as @< .Spec.Target >@ or @< .Secret \"key\" >@ of a secret that has "
+	  "the key, can stand between the braces" },
 	{ "common/exec", "{\"cmd\": \"x\", \"disableInterpolation\": \"yes\"}", NULL, "p.with.disableInterpolation: allowed: true or false" },
 };
 
@@ -315,7 +344,9 @@ static void a_task_is_checked_before_anything_runs(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
 		_cleanup_json_ json_t *with = json_loads(checks[i].with, 0, NULL);
-		struct task task = { .name = (char *)checks[i].name, .condition = (char *)checks[i].condition, .with = with, .path = (char *)"p" };
+		bool script = strcmp(checks[i].name, "run") == 0; /* and not JSON */
+		struct task task = { .name = (char *)checks[i].name, .condition = (char *)checks[i].condition, .with = with, .path = (char *)"p",
+				     .run = script ? (char *)checks[i].with : NULL };
 		_cleanup_free_ char *problem = NULL;
 		int r = task_check(&task, &problem);
 
@@ -323,6 +354,25 @@ static void a_task_is_checked_before_anything_runs(void **state)
 		if (checks[i].problem)
 			assert_string_equal(problem, checks[i].problem);
 	}
+}
+
+static void a_variable_that_a_version_has_not_is_noted(void **state)
+{
+	static struct variable promote = { (char *)"promote", (char *)"v2.yaml" };
+	struct version_detail two[] = { { .name = (char *)"v1" }, { .name = (char *)"v2", .variables = &promote, .variable_count = 1 } };
+	struct experiment e = { .versions = two, .version_count = 2 };
+	_cleanup_json_ json_t *with = json_pack("{s:s, s:[s, s]}", "cmd", "x", "args", "{{ .name }}{{ .this.metadata.name }}", "{{ .promote }}");
+	_cleanup_json_ json_t *notice = json_pack("{s:s, s:s}", "URL", "http://h/{{ .secret.x }}", "body", "{{ .winner }}{{ .this.status.stage }}");
+	_cleanup_json_ json_t *notes = json_array();
+	struct task task = exec_task(with), web = { .name = (char *)"notification/http", .with = notice, .path = (char *)"p" };
+
+	(void)state;
+	task_note(&task, &e, notes);
+	task_note(&web, &e, notes);
+	assert_int_equal(json_array_size(notes), 2);
+	assert_string_equal(json_string_value(json_array_get(notes, 0)),
+			    "spec.strategy.actions.finish[0].with.args[1]: .promote will be empty when v1 is recommended: it has no such variable");
+	assert_string_equal(json_string_value(json_array_get(notes, 1)), "p.with.body: .winner will be empty: a notification knows .this and .secret");
 }
 
 static void without_a_recommendation_only_a_raw_task_runs(void **state)
@@ -759,6 +809,7 @@ int main(void)
 		cmocka_unit_test(a_cancelled_task_is_killed_and_not_reported),
 		cmocka_unit_test(a_command_that_does_not_exist_is_named),
 		cmocka_unit_test(a_task_is_checked_before_anything_runs),
+		cmocka_unit_test(a_variable_that_a_version_has_not_is_noted),
 		cmocka_unit_test(without_a_recommendation_only_a_raw_task_runs),
 		cmocka_unit_test(a_bad_template_names_the_argument),
 		cmocka_unit_test(commands_are_what_iter8_runs_but_without_a_shell_unless_asked),

@@ -208,6 +208,21 @@ static void an_answer_is_a_finite_number_or_a_problem(void **state)
 	}
 }
 
+static void an_expression_that_does_not_compile_is_found_without_an_answer(void **state)
+{
+	struct metric metric = { .meta = { .ns = (char *)"n", .name = (char *)"m" }, .url = (char *)"http://h/", .jq = (char *)".data | tonumber" };
+	_cleanup_free_ char *problem = NULL, *second = NULL;
+
+	(void)state;
+	assert_int_equal(query_check(&metric, &problem), 0);
+	metric.jq = (char *)".data | tonumbr";
+	assert_int_equal(query_check(&metric, &problem), -EINVAL);
+	assert_non_null(strstr(problem, "Metric n/m: spec.jqExpression \".data | tonumbr\" does not compile: "));
+	metric.jq = (char *)"";
+	assert_int_equal(query_check(&metric, &second), -EINVAL);
+	assert_string_equal(second, "Metric n/m has no spec.jqExpression, which a query needs");
+}
+
 static void a_refusal_shows_the_first_line_of_its_body(void **state)
 {
 	static const struct {
@@ -238,6 +253,7 @@ int main(void)
 		cmocka_unit_test(the_secret_is_put_into_the_url),
 		cmocka_unit_test(a_metric_without_url_or_expression_cannot_be_asked),
 		cmocka_unit_test(an_answer_is_a_finite_number_or_a_problem),
+		cmocka_unit_test(an_expression_that_does_not_compile_is_found_without_an_answer),
 		cmocka_unit_test(a_refusal_shows_the_first_line_of_its_body),
 	};
 
