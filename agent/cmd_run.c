@@ -15,12 +15,13 @@
 
 #define USERS_MAX (1u << 26) /* 9 GB */
 #define FLOWS_MAX (1u << 24) /* 10 GB */
+#define HOLDS_MAX (1u << 16) /* 2 GB */
 #define MS_MAX 60000
 
 struct run_options {
 	struct cmd_common common;
 	const char *interfaces, *uplinks, *return_at, *node_name, *attach, *task_user;
-	unsigned int users, flows, pod_deadline, quiet;
+	unsigned int users, flows, holds, pod_deadline, quiet;
 	const char *listen;
 	bool host, once;
 };
@@ -43,6 +44,7 @@ static const struct cmd_option cmd_options[] = {
 	{ "users", 0, CMD_NUMBER, "N", "how many users of experiments are told apart, 1048576 when absent; 128 bytes each", offsetof(struct run_options, users) },
 	{ "flows", 0, CMD_NUMBER, "N", "how many connections are steered at one time, 262144 when absent; about 600 bytes each",
 	  offsetof(struct run_options, flows) },
+	{ "holds", 0, CMD_NUMBER, "N", "how many requests may wait for their pod at one time, 2048 when absent; 33 KB each", offsetof(struct run_options, holds) },
 	{ "pod-deadline", 0, CMD_NUMBER, "MS", "a pod that does not take a connection for so long is given up for the next, 200 when absent",
 	  offsetof(struct run_options, pod_deadline) },
 	{ "quiet-client", 0, CMD_NUMBER, "MS", "a client that says nothing for so long is connected to a pod, which may speak first, 300 when absent",
@@ -82,7 +84,7 @@ static int run(const void *options, int argc, char **argv)
 		.pin_dir = o->common.pin_dir,
 		.run_dir = o->common.run_dir,
 		.task_user = o->task_user,
-		.wishes = { .users = o->users, .flows = o->flows, .pod_deadline_ms = o->pod_deadline, .quiet_ms = o->quiet },
+		.wishes = { .users = o->users, .flows = o->flows, .holds = o->holds, .pod_deadline_ms = o->pod_deadline, .quiet_ms = o->quiet },
 		.listen = o->listen,
 		.once = o->once,
 	};
@@ -93,8 +95,8 @@ static int run(const void *options, int argc, char **argv)
 		log_err(0, "shunt run: --attach takes auto, tcx or clsact; found \"%s\"", o->attach);
 		return CMD_USAGE;
 	}
-	if (!within("--users", o->users, USERS_MAX) || !within("--flows", o->flows, FLOWS_MAX) || !within("--pod-deadline", o->pod_deadline, MS_MAX) ||
-	    !within("--quiet-client", o->quiet, MS_MAX))
+	if (!within("--users", o->users, USERS_MAX) || !within("--flows", o->flows, FLOWS_MAX) || !within("--holds", o->holds, HOLDS_MAX) ||
+	    !within("--pod-deadline", o->pod_deadline, MS_MAX) || !within("--quiet-client", o->quiet, MS_MAX))
 		return CMD_USAGE;
 	if (!loop.return_at_pods && strcmp(o->return_at, "clients")) {
 		log_err(0, "shunt run: --return-at takes clients or pods; found \"%s\"", o->return_at);

@@ -359,14 +359,14 @@ int shunt_from_client(struct __sk_buff *skb)
 	if (syn) {
 		if (known && !frontend_find(w)) /* the plan has dropped it; the old flow is the sweep's */
 			return PASS;
-		if (w->frontend.kind == SHUNT_KIND_REQUEST)
+		if (w->frontend.kind == SHUNT_KIND_REQUEST && !known)
 			return cookie_answer(skb, w);
 	}
 	lock = lock_take(&w->key);
 	if (!lock)
 		return DROP;
 	if (syn)
-		verdict = connection_begin(skb, w);
+		verdict = w->frontend.kind == SHUNT_KIND_REQUEST ? cookie_answer(skb, w) : connection_begin(skb, w);
 	if (verdict == GO_ON)
 		verdict = client_locked(skb, w);
 	lock_release(lock);

@@ -27,6 +27,7 @@ struct datapath; /* loaded or opened; owns its file descriptors */
 struct datapath_wishes {
 	uint32_t users;           /* entries of shunt_user (SHUNT_USERS) */
 	uint32_t flows;           /* entries of shunt_flow (SHUNT_FLOWS); shunt_leg has twice as many */
+	uint32_t holds;           /* entries of shunt_hold (SHUNT_HOLDS) */
 	uint32_t pod_deadline_ms; /* SHUNT_POD_DEADLINE_MS */
 	uint32_t quiet_ms;        /* SHUNT_QUIET_MS */
 };

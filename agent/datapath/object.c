@@ -147,7 +147,12 @@ static int size_maps(const char *pin_dir, struct shunt_bpf *skeleton, const stru
 	r = size_map(pin_dir, skeleton->maps.shunt_user, wishes->users, 1, "--users");
 	if (!r)
 		r = size_map(pin_dir, skeleton->maps.shunt_flow, wishes->flows, 1, "--flows");
-	return r ? r : size_map(pin_dir, skeleton->maps.shunt_leg, wishes->flows, 2, "--flows");
+	if (!r)
+		r = size_map(pin_dir, skeleton->maps.shunt_leg, wishes->flows, 2, "--flows");
+	if (!r)
+		r = size_map(pin_dir, skeleton->maps.shunt_hold, wishes->holds, 1, "--holds");
+	skeleton->rodata->hold_count = bpf_map__max_entries(skeleton->maps.shunt_hold);
+	return r;
 }
 
 static int check_pinned_meta(const char *pin_dir)

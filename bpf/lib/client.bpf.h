@@ -499,7 +499,7 @@ static __always_inline int leg_again(struct __sk_buff *skb, struct work *w, stru
 		if (verdict != GO_ON)
 			return verdict;
 	}
-	if (flow->tries && leg_claim_port(skb, w, flow, flow->current, 1))
+	if (leg_port_again(skb, w, flow))
 		return DROP;
 	return leg_syn(skb, w, flow, flow->current) ? DROP : send_to_pod(skb, w, false);
 }
@@ -590,11 +590,11 @@ __noinline int flow_begin(struct __sk_buff *skb, struct work *w)
 	}
 	w->fresh.seen = bpf_ktime_get_coarse_ns();
 	flow_from(skb, w, &w->fresh);
-	flow_waits(w);
 	if (bpf_map_update_elem(&shunt_flow, &w->key, &w->fresh, BPF_ANY)) {
 		reason_count(SHUNT_R_FLOW_FULL);
 		return DROP;
 	}
+	flow_waits(w);
 	reason_count(SHUNT_R_FLOW_NEW);
 	return GO_ON;
 }
@@ -644,12 +644,15 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 	flow_from(skb, w, flow);
 	if (leg_claim_port(skb, w, flow, 0, 0))
 		return DROP;
-	request_begin(w, flow);
 	if (bpf_map_update_elem(&shunt_flow, &w->key, flow, BPF_ANY)) {
 		reason_count(SHUNT_R_FLOW_FULL);
 		leg_forget_port(w, leg);
 		return DROP;
 	}
+	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+	if (!flow)
+		return DROP;
+	request_begin(w, flow);
 	reason_count(SHUNT_R_FLOW_NEW);
 	reason_count(SHUNT_R_BIND);
 	reason_count(SHUNT_R_LEG_OPEN);

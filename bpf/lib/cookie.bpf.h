@@ -241,8 +241,10 @@ __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 	if (!cookie_valid(w)) {
 		/* A bare FIN of an ended flow gets a reset: the client waits for an ACK of it which the pod will not send twice. */
 		closed = bpf_map_lookup_elem(&shunt_closed, &w->key);
-		if (closed ? !(w->p.flags & TCP_FIN) || w->p.len : cookie_ahead(w))
+		if (closed ? !(w->p.flags & TCP_FIN) || w->p.len : cookie_ahead(w)) {
+			reason_count(closed ? SHUNT_R_COOKIE_REPLAYED : SHUNT_R_HOLD_DROP);
 			return PROOF_NOT_NOW;
+		}
 		reason_count(SHUNT_R_COOKIE_BAD);
 		return PROOF_NONE;
 	}
@@ -268,8 +270,10 @@ __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 			flow->flags |= SHUNT_F_WSCALE;
 		class = tsecr >> BITS_CLASS_SHIFT & 7;
 		/* A cookie of class 3 is one of class 2 for the next ISN: the first bytes are missing. */
-		if (made != CLASS_UNKNOWN && made != (class == CLASS_JUMBO ? 3 : class))
+		if (made != CLASS_UNKNOWN && made != (class == CLASS_JUMBO ? 3 : class)) {
+			reason_count(SHUNT_R_HOLD_DROP);
 			return PROOF_NOT_NOW;
+		}
 	} else {
 		class = made == CLASS_UNKNOWN ? 0 : made; /* the lowest is always safe */
 	}

@@ -16,7 +16,10 @@
 
 #include "lib/payload.bpf.h"
 
-#define HOLD_TRIES 16
+#define HOLD_TRIES 128 /* owner words looked at for a free one: of 2048 buffers with 5 % free, all but one search in 700 finds one */
+
+/* How many there are: the size of shunt_hold, by who loads the programs. */
+const volatile __u32 hold_count = SHUNT_HOLDS;
 
 struct hold_search {
 	__u64 owner, now;
@@ -31,7 +34,7 @@ static __always_inline __u64 hold_owner(const struct work *w, const struct shunt
 
 static long hold_try(__u32 i, struct hold_search *search)
 {
-	__u32 index = (search->index + 1) % SHUNT_HOLDS;
+	__u32 index = (search->index + 1) % hold_count;
 	struct shunt_hold *hold = bpf_map_lookup_elem(&shunt_hold, &index);
 	__u64 owner;
 

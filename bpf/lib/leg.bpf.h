@@ -212,7 +212,14 @@ __noinline int leg_claim_port(struct __sk_buff *skb, struct work *w, struct shun
 		if (leg_try_port(w, flow, leg, bpf_htons(port)))
 			return 0;
 	}
+	reason_count(SHUNT_R_FLOW_FULL);
 	return -1;
+}
+
+/* Before the opening leg's SYN is sent again: another port after a challenge ACK, and one at all where none was found before. 0, or -1: none found. */
+static __always_inline int leg_port_again(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	return flow->tries || !LEG(flow, flow->current)->lport ? leg_claim_port(skb, w, flow, flow->current, flow->tries) : 0;
 }
 
 /* The client's window for the leg's pod: a pod that does not scale reads the field as it is, while the client counts on its scale. */

@@ -84,7 +84,7 @@ static __always_inline int tick_overdue(struct __sk_buff *skb, struct work *w, s
 	}
 	flow->attempt++;
 	flow->opened = now;
-	if (flow->tries && leg_claim_port(skb, w, flow, flow->current, 1))
+	if (leg_port_again(skb, w, flow))
 		return DROP;
 	return leg_syn(skb, w, flow, flow->current) ? DROP : send_to_pod(skb, w, false);
 }

@@ -82,11 +82,11 @@
 #define SHUNT_PATH_MAX 96
 
 #define SHUNT_USERS 1048576     /* (user, version) pairs that are remembered, unless `shunt run --users` says otherwise: 128 bytes each */
-#define SHUNT_FLOWS 262144
+#define SHUNT_FLOWS 262144      /* unless `shunt run --flows` says otherwise */
 #define SHUNT_DIRECTS 131072    /* clients' own connections to pods that are remembered */
 #define SHUNT_CLOSED 65536      /* ended flows that are remembered against late ACKs */
 #define SHUNT_LEGS 4            /* versions one flow can have a live leg to */
-#define SHUNT_HOLDS 2048        /* flows whose request may wait at one time */
+#define SHUNT_HOLDS 2048        /* flows whose request may wait at one time, unless `shunt run --holds` says otherwise */
 #define SHUNT_HOLD_SIZE 16384   /* request bytes one flow may have waiting: heads up to this size, the first flight of a connection (RFC 6928) */
 #define SHUNT_LOCKS 16384
 #define SHUNT_PROMISES 4096     /* frontends whose pods do less than usual */
@@ -648,7 +648,7 @@ struct shunt_user {
 	X(FLOW_IDLE, told, "flows ended because nothing was heard of them for too long")                     \
 	X(FLOW_REUSED, told, "flows replaced because the client used the port again")                        \
 	X(FLOW_UNKNOWN, odd, "packets of no flow, answered with a reset")                                    \
-	X(FLOW_FULL, odd, "flows refused: the flow table is full")                                           \
+	X(FLOW_FULL, odd, "packets dropped: no room for their flow (--flows), or no port for its connection to a pod") \
 	X(LOCK_TIMEOUT, odd, "packets dropped: the flow was busy on another CPU for too long")               \
 	X(BIND, told, "flows bound to a version")                                                            \
 	X(REBIND, told, "requests that moved their flow to another version's leg")                           \

@@ -133,6 +133,7 @@ static void test_a_segment_ahead_of_the_one_that_proves_the_client_is_dropped(vo
 		}
 	}
 	assert_int_equal(bpfrun_reason(*state, SHUNT_R_COOKIE_BAD), 0);
+	assert_int_equal(bpfrun_reason(*state, SHUNT_R_HOLD_DROP), SHUNT_FAMILIES * ARRAY_SIZE(ahead));
 }
 
 static void test_a_reset_of_nobodys_flow_gets_no_answer(void **state)

@@ -24,7 +24,8 @@
 
 #define PIN_DIR "/sys/fs/bpf/shunt" /* in a mount namespace and bpffs of our own */
 #define DEVICE "client0"
-#define FEW 1024                    /* flows and legs: the programs do not know the size of their maps, and the test starts sooner */
+#define FEW_FLOWS 4096              /* and legs: the programs do not know the size of their maps, and the test starts sooner */
+#define FEW_USERS 1024
 
 static const char *object_path; /* of the running group, below the build directory */
 static const struct tables *group_tables;
@@ -57,9 +58,9 @@ static void build_path(const char *below, char path[PATH_MAX])
 	assert_true(snprintf(path, PATH_MAX, "%.3000s/%s", self, below) < PATH_MAX);
 }
 
-static void shrink(struct bpf_object *object, const char *name)
+static void shrink(struct bpf_object *object, const char *name, uint32_t entries)
 {
-	assert_int_equal(bpf_map__set_max_entries(bpf_object__find_map_by_name(object, name), FEW), 0);
+	assert_int_equal(bpf_map__set_max_entries(bpf_object__find_map_by_name(object, name), entries), 0);
 }
 
 /* Loads the object and pins it as the agent would, so that the agent's code can read and write it. */
@@ -75,9 +76,9 @@ static void load_and_pin(const char *file)
 	object = bpf_object__open_file(file, NULL);
 	if (!object)
 		fail_msg("cannot open %s: %s", file, strerror(errno));
-	shrink(object, "shunt_flow");
-	shrink(object, "shunt_leg");
-	shrink(object, "shunt_user");
+	shrink(object, "shunt_flow", FEW_FLOWS);
+	shrink(object, "shunt_leg", FEW_FLOWS);
+	shrink(object, "shunt_user", FEW_USERS);
 	if (bpf_object__load(object))
 		fail_msg("the kernel refuses %s: %s", file, strerror(errno));
 	bpf_object__for_each_program(program, object) {
