@@ -15,6 +15,7 @@ user's prefix, in the answer's `version` header and in its body. Whatever goes w
 import argparse
 import concurrent.futures
 import http.client
+import itertools
 import json
 import random
 import signal
@@ -126,10 +127,10 @@ class Client:
             connection.close()
 
     def keep_alive(self, seed, count):
-        """`count` requests of changing users on one connection. A connection that breaks is an error; the rest goes on with a new one."""
+        """`count` (0: until SIGTERM) requests of changing users on one connection. A connection that breaks is an error; the rest goes on with a new one."""
         rng = random.Random(seed)
         connection = self.connect()
-        for _ in range(count):
+        for _ in range(count) if count else itertools.takewhile(lambda _: not self.stop.is_set(), itertools.count()):
             if not self.request(connection, self.user(rng), close=False):
                 connection.close()
         connection.close()
@@ -173,7 +174,7 @@ def parse(arguments):
     parser.add_argument("url")
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--concurrency", type=int, default=8, help="requests at a time, each a new connection")
-    parser.add_argument("--keep-alive", type=int, default=0, metavar="N", help="N connections share the requests and mix users on each")
+    parser.add_argument("--keep-alive", type=int, default=0, metavar="N", help="N connections share the requests and mix users on each; with --requests 0 until SIGTERM")
     parser.add_argument("--rate", type=float, default=0, help="requests a second, each a new connection, until SIGTERM or --seconds")
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--groups", nargs="+", default=["111", "101", "none"], help="prefixes of the users' ids; none: no userhash header")
