@@ -291,6 +291,7 @@ static void fail(struct test *test, const char *problem)
 
 static int ask(const struct metric_options *o, const char *secrets, const json_t *values, struct test *test)
 {
+	const struct query_limits limits = { .deadline_ms = (uint64_t)(o->timeout * 1e3) };
 	struct provider *provider = NULL;
 	struct query *query = NULL;
 	_cleanup_free_ char *problem = NULL;
@@ -302,7 +303,7 @@ static int ask(const struct metric_options *o, const char *secrets, const json_t
 	if (r < 0)
 		return r;
 	provider_tap(provider, on_answer, test);
-	r = provider_query(provider, test->metric, values, (uint64_t)(o->timeout * 1e3), on_reading, test, &query, &problem);
+	r = provider_query(provider, test->metric, values, &limits, on_reading, test, &query, &problem);
 	if (r < 0)
 		fail(test, problem ?: strerror(-r));
 	while (r == 0 && !json_object_get(test->result, "problem") && uv_run(&loop, UV_RUN_ONCE))

@@ -77,13 +77,12 @@ static int decode(const char *path, const char *text, size_t size, struct world 
 	return r == -ENOMEM ? r : errors->count ? -EINVAL : 0;
 }
 
-static int read_file(const char *path, struct world **ret_world)
+static int read_file(const char *path, struct world *world)
 {
-	_cleanup_(world_free) struct world *world = calloc(1, sizeof(*world));
 	struct manifest_errors errors = {};
 	_cleanup_free_ char *text = NULL;
 	size_t size;
-	int r = world ? read_text(path, &text, &size) : -ENOMEM;
+	int r = read_text(path, &text, &size);
 
 	if (r < 0)
 		return log_err(r, "shunt simulate: %s", path);
@@ -94,12 +93,10 @@ static int read_file(const char *path, struct world **ret_world)
 		log_err(0, "%s", message ?: "out of memory");
 	}
 	manifest_errors_release(&errors);
-	if (r == 0)
-		*ret_world = TAKE_PTR(world);
 	return r;
 }
 
-static const struct experiment *find_experiment(const struct world *world, const char *path, const char *name)
+static const struct experiment *find_experiment(const struct world *world, const char *files, const char *name)
 {
 	const struct experiment *found = NULL;
 	size_t count = 0;
@@ -112,7 +109,7 @@ static const struct experiment *find_experiment(const struct world *world, const
 	}
 	if (count == 1)
 		return found;
-	log_err(0, "shunt simulate: %s has %zu Experiments%s%s; exactly one is simulated%s", path, count, name ? " of the name " : "", name ?: "",
+	log_err(0, "shunt simulate: %s has %zu Experiments%s%s; exactly one is simulated%s", files, count, name ? " of the name " : "", name ?: "",
 		count > 1 && !name ? ", --name NAME says which" : "");
 	return NULL;
 }
@@ -199,24 +196,25 @@ static int run(const void *options, int argc, char **argv)
 {
 	const struct simulate_cmd_options *o = options;
 	struct simulate_options simulated = o->simulate;
-	_cleanup_(world_free) struct world *world = NULL;
+	_cleanup_(world_free) struct world *world = calloc(1, sizeof(*world));
 	_cleanup_free_ char *problem = NULL;
 	const struct experiment *e;
 	struct simulate_result result;
 	int r;
 
-	(void)argc;
 	simulated.seed = o->seed;
 	if (!check_rates(&simulated))
 		return CMD_USAGE;
-	if (read_file(argv[0], &world) < 0)
-		return CMD_USAGE;
-	e = find_experiment(world, argv[0], o->name);
+	for (int i = 0; i < argc; i++) {
+		if (!world || read_file(argv[i], world) < 0)
+			return CMD_USAGE;
+	}
+	e = find_experiment(world, argc > 1 ? "all of the files together" : argv[0], o->name);
 	if (!e)
 		return CMD_USAGE;
 	r = simulate(world, e, &simulated, &result, &problem);
 	if (r < 0) {
-		log_err(0, "shunt simulate: %s: %s", argv[0], problem ?: strerror(-r));
+		log_err(0, "shunt simulate: %s: %s", e->meta.name, problem ?: strerror(-r));
 		return CMD_FAILED;
 	}
 	r = print(o, e, &result);
@@ -226,11 +224,11 @@ static int run(const void *options, int argc, char **argv)
 
 const struct cmd cmd_simulate = {
 	.name = "simulate",
-	.arguments = "FILE",
+	.arguments = "FILE...",
 	.arguments_min = 1,
-	.arguments_max = 1,
+	.arguments_max = 64,
 	.summary = "Run an experiment against made-up users, thousands of times",
-	.details = "FILE is a manifest with an Experiment (and the Metric objects that it names). Every run goes through the agent's own assessment and decisions with\n"
+	.details = "FILEs are manifests with an Experiment and the Metric objects that it names. Every run goes through the agent's own assessment and decisions with\n"
 		   "a clock that jumps; tasks are not run. Without any effect the share of winners is how often the experiment would be wrong.",
 	.options = cmd_options,
 	.option_count = ARRAY_SIZE(cmd_options),

@@ -83,6 +83,7 @@ static const struct emit_column experiment_columns[] = {
 	{ "stage", "STAGE", EMIT_TEXT },
 	{ "completed_iterations", "ITERATIONS", EMIT_TEXT },
 	{ "weights", "WEIGHTS %", EMIT_TEXT },
+	{ "verdict", "EVIDENCE", EMIT_TEXT },
 	{ "recommended", "RECOMMENDED", EMIT_TEXT },
 	{ "message", "MESSAGE", EMIT_TEXT },
 };
@@ -108,7 +109,7 @@ static const struct emit_section sections[] = {
 	SECTION("versions", "Versions", version_columns, "none"),
 	SECTION("versions", "Numbers", number_columns, NULL),
 	SECTION("experiments", "Experiments", experiment_columns, NULL),
-	SECTION("problems", "Manifests and plan", problem_columns, NULL),
+	SECTION("problems", "Problems and notes", problem_columns, NULL),
 	SECTION("unusual", "Unusual", reason_columns, "nothing"),
 	SECTION("reasons", "All counters", reason_columns, NULL), /* last: left out without --all */
 };

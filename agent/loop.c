@@ -107,8 +107,8 @@ static void log_new_notes(const struct tables *before, const struct tables *now)
 
 /* ---- state.json ---- */
 
-/* Mistakes of the folder and notes of the plan, in one form: [{level, where, message}]. */
-static json_t *problems_json(const struct manifest_errors *errors, const struct tables *tables)
+/* Mistakes of the folder, notes of the plan and troubles of experiments, in one form: [{level, where, message}]. */
+static json_t *problems_json(const struct manifest_errors *errors, const struct tables *tables, const struct engine *engine)
 {
 	json_t *array = json_array();
 
@@ -124,6 +124,7 @@ static json_t *problems_json(const struct manifest_errors *errors, const struct 
 
 		json_array_append_new(array, json_pack("{s:s,s:s,s:s}", "level", note_level_name[n->level], "where", n->where, "message", n->message));
 	}
+	engine_problems(engine, array);
 	return array;
 }
 
@@ -146,7 +147,7 @@ static void write_state(struct loop *loop)
 	int r;
 
 	state = json_pack("{s:i,s:I,s:s,s:s,s:o,s:o}", "pid", (int)getpid(), "started", (json_int_t)loop->started, "manifests", loop->options->dir,
-			  "pin_dir", loop->options->pin_dir, "problems", problems_json(&loop->errors, loop->tables), "experiments",
+			  "pin_dir", loop->options->pin_dir, "problems", problems_json(&loop->errors, loop->tables, loop->engine), "experiments",
 			  engine_list(loop->engine));
 	if (!path || !state || json_equal(state, loop->state))
 		return;

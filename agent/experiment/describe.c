@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "experiment/decide.h"
+#include "experiment/report.h"
 #include "util/cleanup.h"
 #include "util/decimal.h"
 #include "util/text.h"
@@ -203,9 +204,12 @@ json_t *describe(const struct experiment *e, const json_t *status)
 			 json_object_get(own, "notes"));
 }
 
-/* ---- tables, as olekukonko/tablewriter draws them with row lines ---- */
+/*
+ * ---- tables, as olekukonko/tablewriter draws them with row lines. It breaks names at 30 characters, wherever a space is, and moves a limit that comes to stand
+ * alone to the right; here a row has one line while its name has at most 60, and pieces that belong together stay together. ----
+ */
 
-#define WRAP 30
+#define NAME_MAX_LINE 60
 
 struct table {
 	size_t columns, rows; /* row 0 is the header */
@@ -219,30 +223,6 @@ static void table_clear(struct table *table)
 	free(table->cells);
 }
 
-/* Breaks at spaces so that lines have at most 30 characters, or those of the longest word. In place. */
-static void wrap(char *text)
-{
-	size_t limit = WRAP, column = 0;
-
-	for (const char *word = text; *word; word += strspn(word, " ")) {
-		size_t n = strcspn(word, " ");
-
-		limit = n > limit ? n : limit;
-		word += n;
-	}
-	for (char *p = text; *p;) {
-		size_t n = strcspn(p, " ");
-
-		if (column > 0 && column + 1 + n > limit) {
-			p[-1] = '\n';
-			column = 0;
-		}
-		column += n + (column > 0);
-		p += n;
-		p += *p == ' ';
-	}
-}
-
 /* Appends a row; takes the texts, of which NULL means no memory and is shown as such. */
 static void table_add(struct table *table, char **texts)
 {
@@ -254,12 +234,17 @@ static void table_add(struct table *table, char **texts)
 		return;
 	}
 	table->cells = grown;
-	for (size_t i = 0; i < table->columns; i++) {
-		if (texts[i])
-			wrap(texts[i]);
+	for (size_t i = 0; i < table->columns; i++)
 		grown[table->rows * table->columns + i] = texts[i];
-	}
 	table->rows++;
+}
+
+/* The pieces of a name ("": none), in one line where there is room, else each in its own. */
+static char *name_text(const char *before, const char *name, const char *after)
+{
+	const char *space = strlen(before) + strlen(name) + strlen(after) + 2 > NAME_MAX_LINE ? "\n" : " ";
+
+	return text_printf("%s%s%s%s%s", before, *before ? space : "", name, *after ? space : "", after);
 }
 
 static const char *next_line(const char *text)
@@ -383,7 +368,7 @@ static char *reward_cell(const json_t *document, const json_t *item, size_t colu
 	const char *best = text_of(item, "best"), *version;
 
 	if (column == 0)
-		return text_printf("%s (%s better)", text_of(item, "metric"), strcmp(text_of(item, "preferred_direction"), "High") == 0 ? "higher" : "lower");
+		return name_text("", text_of(item, "metric"), strcmp(text_of(item, "preferred_direction"), "High") == 0 ? "(higher better)" : "(lower better)");
 	version = json_string_value(json_array_get(json_object_get(document, "versions"), column - 1));
 	return number_cell(item, column, best && strcmp(best, version) == 0);
 }
@@ -401,7 +386,7 @@ static char *limit_text(const json_t *limit)
 static char *objective_cell(const json_t *document, const json_t *item, size_t column)
 {
 	const json_t *lower = json_object_get(item, "lower_limit"), *upper = json_object_get(item, "upper_limit"), *verdict;
-	_cleanup_free_ char *low = NULL, *up = NULL;
+	_cleanup_free_ char *low = NULL, *up = NULL, *before = NULL, *after = NULL;
 
 	(void)document;
 	if (column > 0) {
@@ -410,18 +395,17 @@ static char *objective_cell(const json_t *document, const json_t *item, size_t c
 	}
 	low = limit_text(lower);
 	up = limit_text(upper);
-	return text_printf("%s%s%s%s%s", json_is_number(lower) ? low : "", json_is_number(lower) ? " <= " : "", text_of(item, "metric"),
-			   json_is_number(upper) ? " <= " : "", json_is_number(upper) ? up : "");
+	before = json_is_number(lower) ? text_printf("%s <=", low) : NULL;
+	after = json_is_number(upper) ? text_printf("<= %s", up) : NULL;
+	return name_text(before ?: "", text_of(item, "metric"), after ?: "");
 }
 
 static char *metric_cell(const json_t *document, const json_t *item, size_t column)
 {
-	const char *units = text_of(item, "units");
+	_cleanup_free_ char *units = text_of(item, "units") ? text_printf("(%s)", text_of(item, "units")) : NULL;
 
 	(void)document;
-	if (column > 0)
-		return number_cell(item, column, false);
-	return units ? text_printf("%s (%s)", text_of(item, "metric"), units) : strdup(text_of(item, "metric"));
+	return column > 0 ? number_cell(item, column, false) : name_text("", text_of(item, "metric"), units ?: "");
 }
 
 static void print_overview(FILE *out, const json_t *d)
@@ -517,14 +501,17 @@ static char *number_text(const json_t *item, const char *key)
 {
 	const json_t *value = json_object_get(item, key);
 
-	return json_is_number(value) ? text_printf("%.4g", json_number_value(value)) : strdup("?");
+	return json_is_number(value) ? text_printf("%.4g", json_number_value(value)) : strdup("-");
 }
 
 static char *interval_text(const json_t *item)
 {
 	_cleanup_free_ char *low = number_text(item, "low"), *high = number_text(item, "high");
+	bool has_low = json_is_number(json_object_get(item, "low")), has_high = json_is_number(json_object_get(item, "high"));
 
-	return text_printf("%s to %s", low, high);
+	if (has_low && has_high)
+		return text_printf("%s to %s", low, high);
+	return has_low ? text_printf("%s or more", low) : has_high ? text_printf("%s or less", high) : strdup("-");
 }
 
 static char *difference_result(const json_t *item)
@@ -545,6 +532,14 @@ static char *objective_result(const json_t *item)
 	return strdup("no evidence");
 }
 
+static char *claim_name(const json_t *item, bool difference)
+{
+	_cleanup_free_ char *metric = text_printf(difference ? "%s," : "%s of", text_of(item, "metric"));
+	_cleanup_free_ char *versions = difference ? text_printf("%s minus %s", text_of(item, "version"), text_of(item, "minus")) : NULL;
+
+	return name_text("", metric ?: "", versions ?: text_of(item, "version"));
+}
+
 static void add_claims(struct table *table, const json_t *list, bool differences)
 {
 	const json_t *item;
@@ -552,8 +547,7 @@ static void add_claims(struct table *table, const json_t *list, bool differences
 
 	json_array_foreach(list, i, item) {
 		char *texts[] = {
-			differences ? text_printf("%s, %s minus %s", text_of(item, "metric"), text_of(item, "version"), text_of(item, "minus")) :
-				      text_printf("%s of %s", text_of(item, "metric"), text_of(item, "version")),
+			claim_name(item, differences),
 			number_text(item, "value"),
 			interval_text(item),
 			differences ? difference_result(item) : objective_result(item),
@@ -578,7 +572,8 @@ static void print_claims(FILE *out, const json_t *evidence)
 
 static void print_samples(FILE *out, const json_t *evidence)
 {
-	const json_t *split = json_object_get(evidence, "splitPValue"), *lost = json_object_get(evidence, "lostUsers");
+	const json_t *split = json_object_get(evidence, "splitPValue");
+	_cleanup_free_ char *lost = report_lost(evidence);
 	const char *version, *comma = "";
 	json_t *sample;
 
@@ -592,7 +587,7 @@ static void print_samples(FILE *out, const json_t *evidence)
 		fprintf(out, "Split of the users: %s (p = %.2g)\n", json_number_value(split) < SPLIT_P_VALUE ? "NOT as configured" : "as configured",
 			json_number_value(split));
 	if (lost)
-		fprintf(out, "Users of whom nothing could be kept: %lld\n", (long long)json_integer_value(lost));
+		fprintf(out, "NOTE: %s\n", lost);
 	if (strcmp(text_of(evidence, "unit"), "request") == 0)
 		fputs("Note: every request counts as independent. Requests of one user are not, so intervals by request are too narrow when users are few.\n", out);
 }

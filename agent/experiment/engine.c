@@ -10,6 +10,7 @@
 
 #include "experiment/assess.h"
 #include "experiment/decide.h"
+#include "experiment/report.h"
 #include "experiment/split.h"
 #include "experiment/state.h"
 #include "experiment/status.h"
@@ -320,7 +321,9 @@ static void ask_provider(struct run *run, const struct metric *metric, size_t ve
 
 	deadline = deadline < QUERY_DEADLINE_MIN_MS ? QUERY_DEADLINE_MIN_MS : deadline > QUERY_DEADLINE_MAX_MS ? QUERY_DEADLINE_MAX_MS : deadline;
 	*asked = (struct asked){ .run = run, .reading = reading };
-	r = values ? provider_query(run->engine->provider, metric, values, (uint64_t)deadline, answered, asked, &asked->query, &problem) : -ENOMEM;
+	r = values ? provider_query(run->engine->provider, metric, values,
+				    &(struct query_limits){ .deadline_ms = (uint64_t)deadline, .oldest_s = (double)interval_of(run) / 1e3 }, answered, asked,
+				    &asked->query, &problem) : -ENOMEM;
 	if (r < 0) {
 		reading_fail(reading, "%s", problem ?: strerror(-r));
 		return;
@@ -959,10 +962,11 @@ static json_t *in_short(const struct run *run)
 	_cleanup_free_ char *weights = state ? weights_text(state->weights) : NULL;
 
 	if (!state)
-		return json_pack("{s:s, s:s, s:s, s:n, s:n, s:n, s:n, s:s}", "namespace", run->ns, "name", run->name, "target", run->experiment->target, "stage",
-				 "completed_iterations", "recommended", "weights", "message", "its status file cannot be used");
-	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s?, s:s?, s:s?}", "namespace", run->ns, "name", run->name, "target", run->experiment->target, "stage",
-			 stage_name(state->stage), "completed_iterations", state->completed_iterations, "recommended", state->recommended, "weights", weights,
+		return json_pack("{s:s, s:s, s:s, s:n, s:n, s:n, s:n, s:n, s:s}", "namespace", run->ns, "name", run->name, "target", run->experiment->target, "stage",
+				 "completed_iterations", "recommended", "verdict", "weights", "message", "its status file cannot be used");
+	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s?, s:s?, s:s?, s:s?}", "namespace", run->ns, "name", run->name, "target", run->experiment->target, "stage",
+			 stage_name(state->stage), "completed_iterations", state->completed_iterations, "recommended", state->recommended, "verdict",
+			 json_string_value(json_object_get(state->evidence, "verdict")), "weights", weights,
 			 "message", state->message);
 }
 
@@ -979,6 +983,14 @@ json_t *engine_list(const struct engine *engine)
 		json_array_set(list, n - 1 - i, first);
 	}
 	return list;
+}
+
+void engine_problems(const struct engine *engine, json_t *list)
+{
+	for (const struct run *run = engine->runs; run; run = run->next) {
+		if (run->state)
+			report_problems(run->label, run->state, list);
+	}
 }
 
 json_t *engine_view(const struct engine *engine)

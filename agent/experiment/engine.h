@@ -78,10 +78,13 @@ int engine_set_world(struct engine *engine, const struct world *world);
 int engine_steerings(const struct engine *engine, struct steering **ret_steerings, size_t *ret_count);
 
 /*
- * All experiments in short, for a list of them: [{namespace, name, target, stage, completed_iterations, recommended, weights, message}]. Cheap, also with
+ * All experiments in short, for a list of them: [{namespace, name, target, stage, completed_iterations, recommended, verdict, weights, message}]. Cheap, also with
  * a thousand. NULL when there is no memory.
  */
 json_t *engine_list(const struct engine *engine);
+
+/* Appends to list what is wrong with experiments (report.h). */
+void engine_problems(const struct engine *engine, json_t *list);
 
 /* All experiments with all of their status: [{namespace, name, target, interval_ms, status}]. NULL when there is no memory. */
 json_t *engine_view(const struct engine *engine);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <curl/curl.h>
 
@@ -42,6 +43,7 @@ struct query {
 	CURL *easy;
 	struct curl_slist *headers;
 	char *body, *jq;
+	double oldest_s;
 	char *answer;
 	size_t answer_size;
 	bool too_large;
@@ -142,6 +144,28 @@ static size_t take_answer(char *data, size_t one, size_t size, void *arg)
 	return size;
 }
 
+#define STAMP_S 1 /* times of HTTP are whole seconds */
+
+static double answer_age(const struct query *query)
+{
+	struct curl_header *date = NULL, *age = NULL;
+
+	curl_easy_header(query->easy, "Date", 0, CURLH_HEADER, -1, &date);
+	curl_easy_header(query->easy, "Age", 0, CURLH_HEADER, -1, &age);
+	return query_age(query->answer, query->answer_size, date ? (int64_t)curl_getdate(date->value, NULL) : -1, age ? strtod(age->value, NULL) : 0,
+			 (int64_t)time(NULL));
+}
+
+static void read_number(const struct query *query, double number, struct reading *reading)
+{
+	double age = query->oldest_s > 0 ? answer_age(query) : 0;
+
+	if (age > query->oldest_s + STAMP_S)
+		reading_fail(reading, "the value is stale: the provider made it %.0f s ago, and an interval has %g s", age, query->oldest_s);
+	else
+		reading_set(reading, number);
+}
+
 static void read_answer(struct query *query, CURLcode code, struct reading *reading)
 {
 	const char *answer = query->answer ? query->answer : "";
@@ -162,7 +186,7 @@ static void read_answer(struct query *query, CURLcode code, struct reading *read
 	} else if (query_number(query->jq, answer, query->answer_size, &number, &problem) < 0) {
 		reading_fail(reading, "%s", problem ? problem : "out of memory");
 	} else {
-		reading_set(reading, number);
+		read_number(query, number, reading);
 	}
 }
 
@@ -449,8 +473,8 @@ static int build(struct provider *provider, const struct metric *metric, const j
 	return query_build(metric, values, secret, ret_request, ret_problem);
 }
 
-int provider_query(struct provider *provider, const struct metric *metric, const json_t *values, uint64_t deadline_ms, query_done_fn done, void *arg,
-		   struct query **ret_query, char **ret_problem)
+int provider_query(struct provider *provider, const struct metric *metric, const json_t *values, const struct query_limits *limits, query_done_fn done,
+		   void *arg, struct query **ret_query, char **ret_problem)
 {
 	_cleanup_(query_request_clear) struct query_request request = {};
 	struct query *query;
@@ -466,7 +490,8 @@ int provider_query(struct provider *provider, const struct metric *metric, const
 	query->pause.data = query;
 	provider->handles++;
 	uv_update_time(provider->loop);
-	query->deadline = uv_now(provider->loop) + deadline_ms;
+	query->deadline = uv_now(provider->loop) + limits->deadline_ms;
+	query->oldest_s = limits->oldest_s;
 	query->done = done;
 	query->arg = arg;
 	query->jq = strdup(metric->jq);

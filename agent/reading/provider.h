@@ -40,12 +40,17 @@ void provider_tap(struct provider *provider, provider_tap_fn tap, void *arg);
 /* The result of one query; the callee may reading_take() it. The query is gone by then. */
 typedef void (*query_done_fn)(void *arg, struct reading *reading);
 
+struct query_limits {
+	uint64_t deadline_ms; /* of all attempts together */
+	double oldest_s;      /* an answer whose value is older (query_age()) is none; 0: any is one */
+};
+
 /*
- * Asks for a metric with the values of query_values(), for deadline_ms in all. done is called once, later, from the loop, unless the query is cancelled before.
+ * Asks for a metric with the values of query_values(). done is called once, later, from the loop, unless the query is cancelled before.
  * Returns 0, or -errno and *ret_problem when the request cannot even be built (done is not called then). The metric is not used after the call.
  */
-int provider_query(struct provider *provider, const struct metric *metric, const json_t *values, uint64_t deadline_ms, query_done_fn done, void *arg,
-		   struct query **ret_query, char **ret_problem);
+int provider_query(struct provider *provider, const struct metric *metric, const json_t *values, const struct query_limits *limits, query_done_fn done,
+		   void *arg, struct query **ret_query, char **ret_problem);
 
 /* Ends a query without an answer. *query becomes NULL; NULL is fine. */
 void query_cancel(struct query **query);

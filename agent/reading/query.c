@@ -337,6 +337,21 @@ int query_number(const char *expression, const char *body, size_t size, double *
 	return 0;
 }
 
+#define SAMPLE_TIME                                                                                                 \
+	"select(.status == \"success\").data | if .resultType == \"vector\" then .result[0].value[0] elif .resultType == \"scalar\" then .result[0] " \
+	"elif .resultType == \"matrix\" then .result[0].values[-1][0] else null end"
+
+double query_age(const char *body, size_t size, int64_t date, double age, int64_t now)
+{
+	_cleanup_free_ char *problem = NULL;
+	double sample, behind;
+
+	if (!memmem(body, size, "\"resultType\"", strlen("\"resultType\"")) || query_number(SAMPLE_TIME, body, size, &sample, &problem) < 0)
+		return age;
+	behind = (double)(date >= 0 ? date : now) - sample;
+	return age + (behind > 0 ? behind : 0);
+}
+
 char *query_output(const char *expression, const char *body, size_t size)
 {
 	_cleanup_free_ char *problem = NULL;

@@ -43,6 +43,13 @@ int query_check(const struct metric *metric, char **ret_problem);
 /* Applies a jq expression to a JSON text; its first output has to be a finite number. 0, or -EINVAL and *ret_problem. */
 int query_number(const char *expression, const char *body, size_t size, double *ret_number, char **ret_problem);
 
+/*
+ * How many seconds before it was asked for a value was made, by what the answer says of itself: the time of a Prometheus answer's sample (vector, scalar
+ * or matrix) against the answer's Date, and its Age (RFC 9111 section 5.1). 0: it says nothing. Both clocks are the provider's, so ours may be wrong.
+ * date: seconds since the epoch, -1: the answer has none, and now stands in. age: seconds, 0 when the answer has none.
+ */
+double query_age(const char *body, size_t size, int64_t date, double age, int64_t now);
+
 /* What the expression's first output is, as JSON text, for a person; NULL: none. The caller frees it. */
 char *query_output(const char *expression, const char *body, size_t size);
 

@@ -126,3 +126,21 @@ def test_refusals_count_as_errors_where_the_experiment_says_so(topology, folder,
     assert ask("101u1", "GET /bytes/none") == 404
     assert ask("101u1", "GET /fail") == 503
     wait_for(lambda: metrics(folder, "flowers-v2").get("error-count") == 2, lambda: f"two errors: {metrics(folder, 'flowers-v2')}", 20)
+
+
+def test_users_that_the_table_forgot_are_said_to_be_missing_in_the_evidence(topology, folder, make_agent, ask):
+    prepare(folder)
+    agent = make_agent(arguments=("--users", "128")).start()
+    wait_iterations(folder, agent)
+    for n in range(1000):
+        assert ask(f"101u{n}", "GET /") == 200
+
+    def evidence():
+        return folder.status(EXPERIMENT)["shunt"].get("evidence", {})
+    wait_for(lambda: evidence().get("lostUsers", 0) > 100 and metrics(folder, "flowers-v2").get("request-count") == 1000,
+             lambda: f"lost users: {evidence()}", 20)
+    assert evidence()["lostUsers"] + sum(evidence()["sample"].values()) == 1000
+    words = "the evidence is reduced"
+    wait_for(lambda: any(words in problem["message"] for problem in agent.status()["problems"]), "the problem in shunt status", 20)
+    assert words in agent.command("describe", EXPERIMENT).stdout
+    assert words in agent.command("status", "--interval", "0").stdout

@@ -169,7 +169,7 @@ static void ask(uv_timer_t *timer)
 	char *problem = NULL;
 
 	(void)timer;
-	assert_int_equal(provider_query(bench.provider, &bench.metric, values, 5000, keep_reading, NULL, &bench.query, &problem), 0);
+	assert_int_equal(provider_query(bench.provider, &bench.metric, values, &(struct query_limits){ .deadline_ms = 5000, .oldest_s = 10 }, keep_reading, NULL, &bench.query, &problem), 0);
 }
 
 static void limit_reached(uv_timer_t *timer)

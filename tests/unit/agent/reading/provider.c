@@ -89,7 +89,11 @@ static const struct {
 	const char *path, *status, *body;
 } pages[] = {
 	{ "/newrelic", "200 OK", NEW_RELIC },
-	{ "/prometheus", "200 OK", PROMETHEUS("315.18") },
+	{ "/prometheus", "200 OK\r\nDate: Wed, 09 Jun 2021 16:24:31 GMT", PROMETHEUS("315.18") }, /* the sample is of 16:24:30.61 */
+	{ "/fresh", "200 OK\r\nDate: Wed, 09 Jun 2021 16:24:40 GMT", PROMETHEUS("315.18") },
+	{ "/stale", "200 OK\r\nDate: Wed, 09 Jun 2021 16:24:42 GMT", PROMETHEUS("315.18") },
+	{ "/timeless", "200 OK", PROMETHEUS("315.18") }, /* our clock stands in */
+	{ "/cached", "200 OK\r\nAge: 75", NEW_RELIC },
 	{ "/nan", "200 OK", PROMETHEUS("NaN") },
 	{ "/nothing", "200 OK", "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[]}}" },
 	{ "/broken", "500 Internal Server Error", "no such account\nstack trace\n" },
@@ -303,7 +307,8 @@ static void ask(struct bench *bench, struct metric *metric, uint64_t deadline_ms
 	int r;
 
 	asked->loop = &bench->loop;
-	r = provider_query(bench->provider, metric, values, deadline_ms, keep_reading, asked, &asked->query, &problem);
+	r = provider_query(bench->provider, metric, values, &(struct query_limits){ .deadline_ms = deadline_ms, .oldest_s = 10 }, keep_reading, asked, &asked->query,
+			   &problem);
 	if (r < 0)
 		*asked = (struct asked){ .reading = { .problem = problem } };
 }
@@ -351,6 +356,10 @@ static const struct {
 } rows[] = {
 	{ "/newrelic", NEW_RELIC_JQ, 14.737, NULL },
 	{ "/prometheus", PROMETHEUS_JQ, 315.18, NULL },
+	{ "/fresh", PROMETHEUS_JQ, 315.18, NULL },
+	{ "/stale", PROMETHEUS_JQ, 0, "the value is stale: the provider made it 11 s ago, and an interval has 10 s" },
+	{ "/timeless", PROMETHEUS_JQ, 0, "the value is stale: " },
+	{ "/cached", NEW_RELIC_JQ, 0, "the value is stale: the provider made it 75 s ago" },
 	{ "/nan", PROMETHEUS_JQ, 0, "" },
 	{ "/nothing", PROMETHEUS_JQ, 0, "spec.jqExpression gives nothing for the answer" },
 	{ "/broken", NEW_RELIC_JQ, 0, "HTTP 500: no such account" },
