@@ -25,7 +25,6 @@
 
 #define FILE_MAX (1 << 20)
 #define BODY_SHOWN 4096 /* bytes of an answer */
-#define HIDDEN "***"
 
 struct metric_options {
 	struct cmd_common common;
@@ -41,7 +40,7 @@ static const struct cmd_option cmd_options[] = {
 	{ "metric", 'm', CMD_STRING, "[NS/]NAME", "which Metric, when FILE has several", offsetof(struct metric_options, metric) },
 	{ "variable", 0, CMD_STRINGS, "NAME=VALUE", "a variable of the version, besides those of an Experiment in FILE", offsetof(struct metric_options, variables) },
 	{ "elapsed", 0, CMD_SECONDS, "S", "seconds since the experiment's start, placeholder $elapsedTime; 60 when absent", offsetof(struct metric_options, elapsed) },
-	{ "secrets", 0, CMD_STRING, "DIR", "folder of secrets, DIR/<namespace>/<name>/<key>; .secrets beside FILE when absent", offsetof(struct metric_options, secrets) },
+	{ "secrets", 0, CMD_STRING, "DIR", "folder of secrets, DIR/<namespace>/<name>/<key>; .secrets beside FILE when absent; a Secret object in FILE serves, too", offsetof(struct metric_options, secrets) },
 	{ "timeout", 0, CMD_SECONDS, "S", "deadline of the query with its attempts; 5 when absent, as an experiment's at most", offsetof(struct metric_options, timeout) },
 };
 
@@ -106,7 +105,7 @@ static bool concerns_us(const struct manifest_document *document)
 {
 	const char *kind = json_string_value(json_object_get(document->root, "kind"));
 
-	return kind && (strcmp(kind, "Metric") == 0 || strcmp(kind, "Experiment") == 0);
+	return kind && (strcmp(kind, "Metric") == 0 || strcmp(kind, "Experiment") == 0 || strcmp(kind, "Secret") == 0);
 }
 
 static int read_world(const char *path, struct world *world)
@@ -197,30 +196,9 @@ static int set_variables(json_t *values, const struct cmd_strings *variables)
 
 /* ---- what is shown ---------------------------------------------------------------------------------------------------------------------- */
 
-/* The text with every occurrence of a value of the secret hidden. */
-static char *hide(const char *text, const json_t *secret)
-{
-	_cleanup_free_ char *hidden = strdup(text);
-	const char *key;
-	json_t *value;
-
-	json_object_foreach((json_t *)secret, key, value) {
-		const char *word = json_string_value(value), *at;
-
-		while (hidden && *word && (at = strstr(hidden, word))) {
-			_cleanup_free_ char *before = TAKE_PTR(hidden);
-
-			hidden = text_printf("%.*s" HIDDEN "%s", (int)(at - before), before, at + strlen(word));
-			if (strstr(HIDDEN, word)) /* "*": it is in what hides it */
-				return TAKE_PTR(hidden);
-		}
-	}
-	return TAKE_PTR(hidden);
-}
-
 static json_t *hidden_json(const char *text, const json_t *secret)
 {
-	_cleanup_free_ char *hidden = text ? hide(text, secret) : NULL;
+	_cleanup_free_ char *hidden = text ? secret_hide(text, secret) : NULL;
 
 	return hidden ? json_string(hidden) : json_null();
 }
@@ -233,12 +211,12 @@ static json_t *request_json(const struct metric *metric, const struct query_requ
 		const char *header = request->headers[i];
 
 		if (strncasecmp(header, "authorization:", strlen("authorization:")) == 0)
-			json_array_append_new(headers, json_string("Authorization: " HIDDEN));
+			json_array_append_new(headers, json_string("Authorization: " SECRET_HIDDEN));
 		else
 			json_array_append_new(headers, hidden_json(header, secret));
 	}
 	if (request->username)
-		json_array_append_new(headers, json_string("Authorization: Basic " HIDDEN));
+		json_array_append_new(headers, json_string("Authorization: Basic " SECRET_HIDDEN));
 	return json_pack("{s:s, s:o, s:o, s:o}", "method", metric->post ? "POST" : "GET", "url", hidden_json(request->url, secret), "headers", headers, "body",
 			 hidden_json(request->body, secret));
 }
@@ -289,7 +267,7 @@ static void fail(struct test *test, const char *problem)
 	on_reading(test, &reading);
 }
 
-static int ask(const struct metric_options *o, const char *secrets, const json_t *values, struct test *test)
+static int ask(const struct metric_options *o, const struct secret_source *secrets, const json_t *values, struct test *test)
 {
 	const struct query_limits limits = { .deadline_ms = (uint64_t)(o->timeout * 1e3) };
 	struct provider *provider = NULL;
@@ -313,7 +291,7 @@ static int ask(const struct metric_options *o, const char *secrets, const json_t
 	return uv_loop_close(&loop);
 }
 
-static int test_http(const struct metric_options *o, const char *secrets, const json_t *values, struct test *test)
+static int test_http(const struct metric_options *o, const struct secret_source *secrets, const json_t *values, struct test *test)
 {
 	_cleanup_(query_request_clear) struct query_request request = {};
 	_cleanup_free_ char *problem = NULL;
@@ -352,11 +330,12 @@ static void test_mock(const struct metric_options *o, struct test *test)
 static int run_test(const struct metric_options *o, const char *path, const struct world *world, struct test *test)
 {
 	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *secrets = o->secrets ? strdup(o->secrets) : text_printf("%.*s.secrets", slash ? (int)(slash + 1 - path) : 0, path);
+	_cleanup_free_ char *folder = o->secrets ? strdup(o->secrets) : text_printf("%.*s.secrets", slash ? (int)(slash + 1 - path) : 0, path);
+	const struct secret_source secrets = { folder, &world };
 	const struct version_detail version = find_version(world, o->version);
 	_cleanup_json_ json_t *values = query_values(&version, (int64_t)(o->elapsed * 1e3));
 	const char *provider = test->metric->provider;
-	int r = values && secrets ? set_variables(values, &o->variables) : -ENOMEM;
+	int r = values && folder ? set_variables(values, &o->variables) : -ENOMEM;
 
 	if (r < 0)
 		return r;
@@ -365,7 +344,7 @@ static int run_test(const struct metric_options *o, const char *path, const stru
 	else if (strcmp(provider, "shunt") == 0 || strcmp(provider, "iter8") == 0)
 		fail(test, "it is a built-in metric: the running agent reads it from the kernel, `shunt describe` shows it");
 	else
-		r = test_http(o, secrets, values, test);
+		r = test_http(o, &secrets, values, test);
 	return r;
 }
 

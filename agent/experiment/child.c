@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "reading/secret.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/text.h"
@@ -87,9 +89,10 @@ struct child {
 	uint64_t deadline_ms;
 	bool late;
 	char *label;      /* of its lines in the log */
+	json_t *secret;
 	char buffer[4096];
 	struct output output;
-	char line[LOG_LINE_MAX]; /* that is not ended yet */
+	char line[LOG_LINE_MAX + 1]; /* that is not ended yet */
 	size_t line_size, lines;
 	child_done_fn done; /* NULL: cancelled */
 	void *arg;
@@ -98,10 +101,13 @@ struct child {
 /* What a child prints is in the log, line by line; the result keeps the beginning and the end. */
 static void log_line(struct child *child)
 {
+	_cleanup_free_ char *shown = NULL;
+
+	child->line[child->line_size] = '\0';
 	if (child->line_size && child->label && ++child->lines == LOG_LINES_MAX)
 		log_info("%s: prints more than %d lines; the rest is not logged", child->label, LOG_LINES_MAX);
-	else if (child->line_size && child->label && child->lines < LOG_LINES_MAX)
-		log_info("%s: %.*s", child->label, (int)child->line_size, child->line);
+	else if (child->line_size && child->label && child->lines < LOG_LINES_MAX && (shown = secret_hide(child->line, child->secret)))
+		log_info("%s: %s", child->label, shown);
 	child->line_size = 0;
 }
 
@@ -109,7 +115,7 @@ static void take_output(struct child *child, const char *data, size_t size)
 {
 	output_add(&child->output, data, size);
 	for (size_t i = 0; i < size; i++) {
-		if (data[i] == '\n' || child->line_size == sizeof(child->line))
+		if (data[i] == '\n' || child->line_size == LOG_LINE_MAX)
 			log_line(child);
 		if ((unsigned char)data[i] >= ' ' && data[i] != 0x7f)
 			child->line[child->line_size++] = data[i];
@@ -123,6 +129,7 @@ static void child_closed(uv_handle_t *handle)
 	if (--child->open > 0)
 		return;
 	free(child->label);
+	json_decref(child->secret);
 	free(child);
 }
 
@@ -159,7 +166,7 @@ static void drain(struct child *child)
 static void child_ended(uv_process_t *process, int64_t status, int signal_number)
 {
 	struct child *child = process->data;
-	_cleanup_free_ char *printed = NULL;
+	_cleanup_free_ char *printed = NULL, *shown = NULL;
 	child_done_fn done = child->done;
 	struct child_end end = { .status = status, .signal = signal_number, .late = child->late, .deadline_ms = child->deadline_ms };
 	void *arg = child->arg;
@@ -172,7 +179,8 @@ static void child_ended(uv_process_t *process, int64_t status, int signal_number
 	drain(child);
 	log_line(child);
 	printed = output_text(&child->output);
-	end.output = printed ?: "";
+	shown = printed ? secret_hide(printed, child->secret) : NULL;
+	end.output = shown ?: "";
 	child_close(child);
 	done(arg, &end);
 }
@@ -288,18 +296,35 @@ static int open_pipe(struct child *child, int *ret_write_end)
 	return 0;
 }
 
-static int spawn_as(struct child *child, char **args, const char *extra, const struct passwd *user)
+/* A file in memory that holds the script. -errno */
+static int open_script(const char *script)
+{
+	_cleanup_close_ int fd = memfd_create("shunt-script", MFD_CLOEXEC);
+	size_t size = strlen(script);
+
+	for (size_t done = 0; fd >= 0 && done < size;) {
+		ssize_t n = write(fd, script + done, size - done);
+
+		if (n < 0)
+			return -errno;
+		done += (size_t)n;
+	}
+	return fd < 0 ? -errno : TAKE_FD(fd);
+}
+
+static int spawn_as(struct child *child, char **args, const struct child_options *options, const struct passwd *user)
 {
 	char *environment[ARRAY_SIZE(passed_on) + 3] = {};
-	uv_stdio_container_t stdio[3] = { { .flags = UV_IGNORE } };
+	uv_stdio_container_t stdio[4] = { { .flags = UV_IGNORE } };
 	struct spawn spawn = { .loop = child->timer.loop, .process = &child->process };
-	_cleanup_close_ int write_end = -1;
-	int r = open_pipe(child, &write_end);
+	_cleanup_close_ int write_end = -1, script = options->script ? open_script(options->script) : -1;
+	int r = options->script && script < 0 ? script : open_pipe(child, &write_end);
 
 	if (r < 0)
 		return r;
 	stdio[1] = stdio[2] = (uv_stdio_container_t){ .flags = UV_INHERIT_FD, .data.fd = write_end };
-	make_environment(user, extra, environment);
+	stdio[3] = (uv_stdio_container_t){ .flags = UV_INHERIT_FD, .data.fd = script };
+	make_environment(user, options->variable, environment);
 	spawn.options = (uv_process_options_t){
 		.exit_cb = child_ended,
 		.file = args[0],
@@ -308,7 +333,7 @@ static int spawn_as(struct child *child, char **args, const char *extra, const s
 		.cwd = "/",
 		.flags = UV_PROCESS_DETACHED | (user->pw_uid == geteuid() ? 0 : UV_PROCESS_SETUID | UV_PROCESS_SETGID),
 		.stdio = stdio,
-		.stdio_count = ARRAY_SIZE(stdio),
+		.stdio_count = options->script ? 4 : 3,
 		.uid = user->pw_uid,
 		.gid = user->pw_gid,
 	};
@@ -324,6 +349,7 @@ static struct child *child_new(uv_loop_t *loop, const struct child_options *opti
 	if (!child)
 		return NULL;
 	child->label = options->label ? strdup(options->label) : NULL;
+	child->secret = json_incref(options->secret);
 	child->deadline_ms = options->deadline_ms;
 	child->done = done;
 	child->arg = arg;
@@ -349,7 +375,7 @@ int child_start(uv_loop_t *loop, char **args, const struct child_options *option
 	child = child_new(loop, options, done, arg);
 	if (!child)
 		return -ENOMEM;
-	r = spawn_as(child, args, options->variable, user);
+	r = spawn_as(child, args, options, user);
 	if (r < 0) {
 		*ret_problem = text_printf("%s could not be started as user %s: %s", args[0], options->user, uv_strerror(r));
 		child_close(child);

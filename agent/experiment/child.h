@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <jansson.h>
 #include <uv.h>
 
 struct child;
@@ -21,6 +22,8 @@ struct child_options {
 	uint64_t deadline_ms;
 	const char *label;    /* of its lines in the log; NULL: they are not logged */
 	const char *variable; /* "NAME=value" beside the usual environment; NULL: none */
+	const char *script;   /* what the child finds as /dev/fd/3, so that no process list shows it; NULL: nothing */
+	json_t *secret;       /* whose values are hidden in what it prints (secret_hide()); NULL: none */
 };
 
 /* How it ended. */

@@ -11,6 +11,7 @@
 #include "experiment/assess.h"
 #include "experiment/decide.h"
 #include "experiment/report.h"
+#include "experiment/scratch.h"
 #include "experiment/split.h"
 #include "experiment/state.h"
 #include "experiment/status.h"
@@ -640,6 +641,11 @@ static void promote(struct run *run, const struct decide_input *in)
 	decide_promoted(in, run->state, r);
 }
 
+static const char *task_user(const struct run *run)
+{
+	return run->engine->options.task.user ?: TASK_USER;
+}
+
 /* What templates of a task may name; NULL: no version is recommended yet. document: the experiment with its status. */
 static json_t *task_values(const struct run *run, json_t *document)
 {
@@ -701,6 +707,7 @@ static bool start_task(struct run *run, const struct task *task)
 		.values = values,
 		.world = &run->engine->world,
 		.collected = json_object_get(run->state->collected, "data"),
+		.scratch = run->state->scratch,
 	};
 	_cleanup_free_ char *text = NULL;
 	int r;
@@ -732,6 +739,8 @@ static bool carry_out(struct run *run, const struct decide_input *in, const stru
 		promote(run, in);
 		return true;
 	case DECIDE_TASK:
+		if (task_uses_scratch(decision->task))
+			scratch_open(task_user(run), &run->state->scratch); /* a task that wants none can do without */
 		save(run);
 		return !start_task(run, decision->task);
 	case DECIDE_WAIT:
@@ -758,6 +767,8 @@ static void advance(struct run *run)
 			return;
 		}
 		decision = decide_next(&call.in, run->state);
+		if (run->state->stage == STAGE_COMPLETED)
+			scratch_remove(task_user(run), &run->state->scratch);
 		save(run);
 		if (!run->over && run->state->stage == STAGE_COMPLETED) {
 			run->over = true;
@@ -848,6 +859,9 @@ static void drop_unseen(struct engine *engine)
 		}
 		*at = run->next;
 		log_info("experiment %s is gone; the route's own rules hold again", run->label);
+		task_cancel(&run->task);
+		if (run->state)
+			scratch_remove(task_user(run), &run->state->scratch);
 		if (unlink(run->path) < 0 && errno != ENOENT)
 			log_err(-errno, "status file %s cannot be removed", run->path);
 		run_end(run);
@@ -1026,7 +1040,8 @@ int engine_new(uv_loop_t *loop, const struct engine_options *options, const stru
 	engine->options.task.secrets = engine->secrets;
 	if (!engine->options.random.next)
 		engine->options.random = mock_random_system;
-	if (!engine->folder || !engine->secrets || provider_new(loop, engine->secrets, &engine->provider) < 0) {
+	if (!engine->folder || !engine->secrets ||
+	    provider_new(loop, &(struct secret_source){ engine->secrets, &engine->world }, &engine->provider) < 0) {
 		engine_free(&engine);
 		return -ENOMEM;
 	}

@@ -92,6 +92,7 @@ void state_free(struct state **state)
 	json_decref(s->collected);
 	json_decref(s->base);
 	json_decref(s->missing);
+	free(s->scratch);
 	json_decref(s->notes);
 	json_decref(s->retried);
 	json_decref(s->metrics);

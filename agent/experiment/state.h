@@ -89,6 +89,7 @@ struct state {
 	char *task_action; /* action whose tasks are being run; NULL: none */
 	size_t task_next;  /* its first task that is not done */
 	json_t *tasks;     /* array of {task, ok, message}: how those of the last action ended */
+	char *scratch;     /* SCRATCH_DIR of its tasks (scratch.h); NULL: none was needed yet, or it is gone */
 	json_t *collected; /* status.analysis.aggregatedBuiltinHists: what metrics/collect has measured; NULL: nothing */
 	char *uid; /* of the Experiment object; stand-alone, a random one of this run. Salts the split */
 	struct state_split split;

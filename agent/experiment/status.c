@@ -306,6 +306,7 @@ static json_t *own_json(const struct state *state)
 	if (json_array_size(state->tasks))
 		json_object_set(own, "tasks", state->tasks);
 	put_string(own, "uid", state->uid);
+	put_string(own, "scratch", state->scratch);
 	if (state->split.held || state->split.problem)
 		json_object_set_new(own, "split", split_json(&state->split));
 	if (state->promotion.made)
@@ -522,6 +523,7 @@ static int read_own(const json_t *own, struct state *state)
 	state->notes = json_incref(json_object_get(own, "notes"));
 	json_array_extend(state->tasks, json_object_get(own, "tasks"));
 	state->uid = copy_string(own, "uid");
+	state->scratch = copy_string(own, "scratch");
 	if (read_split(json_object_get(own, "split"), &state->split) < 0)
 		return -EINVAL;
 	return read_promotion(json_object_get(own, "promotion"), &state->promotion);

@@ -330,6 +330,13 @@ int task_check(const struct task *task, char **ret_problem)
 	return r == 0 ? check_templates(task, kind, ret_problem) : r;
 }
 
+bool task_uses_scratch(const struct task *task)
+{
+	const struct task_kind *kind = find_kind(task);
+
+	return kind && kind->scratch;
+}
+
 const char *task_text(const struct task *task, const char *name, const char *fallback)
 {
 	return json_string_value(json_object_get(task->with, name)) ?: fallback;
@@ -352,6 +359,7 @@ static void run_free(struct task_run *run)
 	free(run->secrets);
 	free(run->ns);
 	free(run->slack_url);
+	json_decref(run->secret);
 	free(run);
 }
 
@@ -368,6 +376,7 @@ static struct task_run *run_new(uv_loop_t *loop, const struct task *task, const 
 	run->what = text_printf("%s %s", task->path, task->name);
 	run->user = strdup(options->user ?: TASK_USER);
 	run->secrets = strdup(options->secrets ?: "");
+	run->world = context->world;
 	run->ns = strdup(context->experiment->meta.ns ?: "default");
 	run->slack_url = strdup(options->slack_url ?: "https://slack.com/api/chat.postMessage");
 	run->deadline_ms = options->deadline_ms ? options->deadline_ms : TASK_DEADLINE_MS;
@@ -379,19 +388,22 @@ static struct task_run *run_new(uv_loop_t *loop, const struct task *task, const 
 	return NULL;
 }
 
-int task_secret(const struct task_run *run, const char *reference, json_t **ret_secret, char **ret_problem)
+int task_secret(struct task_run *run, const char *reference, json_t **ret_secret, char **ret_problem)
 {
 	_cleanup_free_ char *problem = NULL;
-	int r = secret_read(run->secrets, run->ns, reference, ret_secret, &problem);
+	int r = secret_read(&(struct secret_source){ run->secrets, run->world }, run->ns, reference, ret_secret, &problem);
 
 	if (r < 0)
 		*ret_problem = text_printf("%s: %s", run->what, problem ?: strerror(-r));
+	else
+		run->secret = json_incref(*ret_secret);
 	return r;
 }
 
 void task_finish(struct task_run *run, bool ok, const char *message, json_t *collected)
 {
-	struct task_outcome outcome = { ok, message, collected };
+	_cleanup_free_ char *shown = secret_hide(message, run->secret);
+	struct task_outcome outcome = { ok, shown ?: "out of memory", collected };
 	task_done_fn done = run->done;
 	void *arg = run->arg;
 
@@ -427,6 +439,9 @@ int task_start(uv_loop_t *loop, const struct task *task, const struct task_conte
 		return -ENOMEM;
 	r = run->kind->start(run, task, context, ret_text);
 	if (r < 0) {
+		_cleanup_free_ char *problem = *ret_text;
+
+		*ret_text = problem ? secret_hide(problem, run->secret) : NULL;
 		run_free(run);
 		return r;
 	}

@@ -25,7 +25,7 @@
 struct task_options {
 	const char *user;     /* NULL: TASK_USER */
 	uint64_t deadline_ms; /* 0: TASK_DEADLINE_MS */
-	const char *secrets;  /* folder of secret_read(); NULL: there are none */
+	const char *secrets;  /* folder of secret_read(); NULL: there is none */
 	const char *slack_url; /* NULL: Slack's own */
 };
 
@@ -36,6 +36,7 @@ struct task_context {
 	const json_t *values;             /* name and variables of the recommended version, and `this`; NULL: none is recommended yet */
 	const struct world *const *world; /* where the world is at any time; NULL: there is none */
 	const json_t *collected;          /* what metrics/collect has found so far; NULL: nothing */
+	const char *scratch;              /* SCRATCH_DIR of commands; NULL: there is none */
 };
 
 struct task_outcome {
@@ -55,6 +56,9 @@ int task_check(const struct task *task, char **ret_problem);
  * has no variable for, so that nothing will stand in its place, as in Iter8. Pure.
  */
 void task_note(const struct task *task, const struct experiment *experiment, json_t *notes);
+
+/* Whether it is a command that may look for SCRATCH_DIR. */
+bool task_uses_scratch(const struct task *task);
 
 /*
  * The command line of a task that is one, its templates expanded. secret: of a run: task, NULL when it names none. Pure. 0 and a NULL-terminated

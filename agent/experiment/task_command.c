@@ -15,7 +15,6 @@
 #include "util/text.h"
 
 #define SHELL "/bin/bash"
-#define SCRATCH "SCRATCH_DIR=/tmp" /* run: scripts find there what Iter8's image has as /scratch */
 
 /* ---- arguments ---- */
 
@@ -144,13 +143,16 @@ static void ended(void *arg, const struct child_end *end)
 	task_finish(run, child_ended_well(end), message ?: "out of memory", NULL);
 }
 
+/* A script that may hold a secret is no argument: everybody can read those. */
+static char *hidden_shell[] = { (char *)SHELL, (char *)"/dev/fd/3", NULL };
+
 static int start(struct task_run *run, const struct task *task, const struct task_context *context, char **ret_problem)
 {
 	const char *reference = task->run ? task_text(task, "secret", NULL) : NULL;
-	const struct child_options options = { .user = run->user, .deadline_ms = run->deadline_ms, .label = run->what, .variable = task->run ? SCRATCH : NULL };
+	_cleanup_free_ char *variable = context->scratch ? text_printf("SCRATCH_DIR=%s", context->scratch) : NULL, *problem = NULL;
+	struct child_options options = { .user = run->user, .deadline_ms = run->deadline_ms, .label = run->what, .variable = variable };
 	_cleanup_(task_free_args) char **args = NULL;
 	_cleanup_json_ json_t *secret = NULL;
-	_cleanup_free_ char *problem = NULL;
 	struct child *child;
 	int r = reference ? task_secret(run, reference, &secret, ret_problem) : 0;
 
@@ -158,7 +160,10 @@ static int start(struct task_run *run, const struct task *task, const struct tas
 		r = task_args(task, context, secret, &args, ret_problem);
 	if (r < 0)
 		return r;
-	r = child_start(run->loop, args, &options, ended, run, &child, &problem);
+	options.secret = secret;
+	if (secret)
+		options.script = args[2];
+	r = child_start(run->loop, secret ? hidden_shell : args, &options, ended, run, &child, &problem);
 	if (r < 0) {
 		*ret_problem = text_printf("%s: %s", run->what, problem ?: strerror(-r));
 		return r;
@@ -194,7 +199,7 @@ static const struct task_input script_inputs[] = {
 	{ "secret", .type = INPUT_TEXT },
 };
 
-const struct task_kind task_exec = { "common/exec", INPUTS(exec_inputs), .start = start, .cancel = cancel };
-const struct task_kind task_bash = { "common/bash", INPUTS(bash_inputs), .start = start, .cancel = cancel };
-const struct task_kind task_promote = { "common/promote-kubectl", INPUTS(promote_inputs), .start = start, .cancel = cancel };
-const struct task_kind task_script = { "run", INPUTS(script_inputs), .start = start, .cancel = cancel };
+const struct task_kind task_exec = { "common/exec", INPUTS(exec_inputs), .scratch = true, .start = start, .cancel = cancel };
+const struct task_kind task_bash = { "common/bash", INPUTS(bash_inputs), .scratch = true, .start = start, .cancel = cancel };
+const struct task_kind task_promote = { "common/promote-kubectl", INPUTS(promote_inputs), .scratch = true, .start = start, .cancel = cancel };
+const struct task_kind task_script = { "run", INPUTS(script_inputs), .scratch = true, .start = start, .cancel = cancel };

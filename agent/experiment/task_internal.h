@@ -28,6 +28,7 @@ struct task_kind {
 	const char *name;
 	const struct task_input *inputs;
 	size_t input_count;
+	bool scratch; /* it is a command, which finds SCRATCH_DIR */
 	int (*check)(const struct task *task, char **ret_problem); /* beyond the inputs' types; NULL: nothing */
 	/* Begins; sets run->work. 0, or -errno and *ret_problem. */
 	int (*start)(struct task_run *run, const struct task *task, const struct task_context *context, char **ret_problem);
@@ -44,6 +45,8 @@ struct task_run {
 	const struct task_kind *kind;
 	char *path, *what; /* "spec.strategy.actions.finish[0]"; the same and the task's name */
 	char *user, *secrets, *ns, *slack_url;
+	const struct world *const *world; /* NULL: there is none */
+	json_t *secret; /* what it has read, which nothing of its result shows; NULL: nothing */
 	uint64_t deadline_ms;
 	task_done_fn done;
 	void *arg;
@@ -54,7 +57,7 @@ struct task_run {
 void task_finish(struct task_run *run, bool ok, const char *message, json_t *collected);
 
 /* The secret that a task names, of the experiment's namespace when it has none. */
-int task_secret(const struct task_run *run, const char *reference, json_t **ret_secret, char **ret_problem);
+int task_secret(struct task_run *run, const char *reference, json_t **ret_secret, char **ret_problem);
 
 /* An input, or what stands for it when it is absent. */
 const char *task_text(const struct task *task, const char *name, const char *fallback);

@@ -322,6 +322,18 @@ static void planner_done(struct planner *planner)
 	tables_free(&planner->tables);
 }
 
+/* Values that should be nobody else's business. */
+static void note_exposed(struct planner *planner)
+{
+	for (size_t i = 0; i < planner->world->secret_count; i++) {
+		const struct secret *secret = &planner->world->secrets[i];
+		struct place place = { .meta = &secret->meta, .kind = "Secret" };
+
+		if (secret->exposed)
+			note(planner, NOTE_WARNING, &place, "everybody on this machine can read the file; take that away with chmod o-r");
+	}
+}
+
 int plan(const struct world *world, const struct plan_node *node, const struct steering *steerings, size_t steering_count,
 	 const struct shunt_series series[SHUNT_SERIES], const uint8_t salt_key[16], struct tables **ret_tables)
 {
@@ -338,6 +350,7 @@ int plan(const struct world *world, const struct plan_node *node, const struct s
 		return -ENOMEM;
 	memcpy(planner.tables->series, series, sizeof(planner.tables->series));
 
+	note_exposed(&planner);
 	r = order_routes(&planner);
 	if (r == 0)
 		r = plan_frontends(&planner);

@@ -21,7 +21,8 @@ struct provider {
 	CURLM *multi;
 	uv_loop_t *loop;
 	uv_timer_t timer;
-	char *secrets;
+	struct secret_source secrets;
+	char *folder; /* of them */
 	provider_tap_fn tap;
 	void *tap_arg;
 	struct mock_random jitter;
@@ -49,6 +50,7 @@ struct query {
 	bool too_large;
 	char error[CURL_ERROR_SIZE];
 	char *label;          /* "ns/name" of the metric, for the log */
+	json_t *secret;       /* what no problem may show; NULL: it has none */
 	bool added;           /* libcurl has it; else it waits for its next attempt */
 	uv_timer_t pause;
 	uint64_t deadline;    /* in the loop's time */
@@ -64,7 +66,7 @@ static void handle_gone(struct provider *provider)
 {
 	if (--provider->handles > 0 || !provider->closing)
 		return;
-	free(provider->secrets);
+	free(provider->folder);
 	free(provider);
 }
 
@@ -97,6 +99,7 @@ static void query_release(struct query *query)
 	free(query->answer);
 	free(query->label);
 	free(query->trouble);
+	json_decref(query->secret);
 	uv_close((uv_handle_t *)&query->pause, pause_closed);
 }
 
@@ -268,6 +271,14 @@ static bool retry(struct query *query, CURLcode code, char **problem)
 	return uv_timer_start(&query->pause, pause_over, (uint64_t)pause, 0) == 0;
 }
 
+/* An answer may say again what it was asked with. */
+static void hide_secret(const struct query *query, struct reading *reading)
+{
+	_cleanup_free_ char *problem = reading->problem;
+
+	reading->problem = problem ? secret_hide(problem, query->secret) : NULL;
+}
+
 static void finish_query(struct query *query, CURLcode code)
 {
 	query_done_fn done = query->done;
@@ -276,6 +287,7 @@ static void finish_query(struct query *query, CURLcode code)
 
 	show_answer(query);
 	read_answer(query, code, &reading);
+	hide_secret(query, &reading);
 	if (retry(query, code, &reading.problem)) {
 		reading_clear(&reading);
 		return;
@@ -390,7 +402,7 @@ static int timeout_changed(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-int provider_new(uv_loop_t *loop, const char *secrets, struct provider **ret_provider)
+int provider_new(uv_loop_t *loop, const struct secret_source *secrets, struct provider **ret_provider)
 {
 	struct provider *provider = calloc(1, sizeof(*provider));
 
@@ -398,10 +410,11 @@ int provider_new(uv_loop_t *loop, const char *secrets, struct provider **ret_pro
 		return -ENOMEM;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
 		provider->multi = curl_multi_init();
-	provider->secrets = strdup(secrets);
-	if (!provider->multi || !provider->secrets) {
+	provider->folder = strdup(secrets->folder);
+	provider->secrets = (struct secret_source){ provider->folder, secrets->world };
+	if (!provider->multi || !provider->folder) {
 		curl_multi_cleanup(provider->multi);
-		free(provider->secrets);
+		free(provider->folder);
 		free(provider);
 		return -ENOMEM;
 	}
@@ -460,25 +473,25 @@ static int set_headers(struct query *query, const struct query_request *request)
 	return 0;
 }
 
-static int build(struct provider *provider, const struct metric *metric, const json_t *values, struct query_request *ret_request, char **ret_problem)
+static int build(struct provider *provider, const struct metric *metric, const json_t *values, json_t **ret_secret, struct query_request *ret_request,
+		 char **ret_problem)
 {
-	_cleanup_json_ json_t *secret = NULL;
-	int r;
-
 	if (metric->secret) {
-		r = secret_read(provider->secrets, metric->meta.ns, metric->secret, &secret, ret_problem);
+		int r = secret_read(&provider->secrets, metric->meta.ns, metric->secret, ret_secret, ret_problem);
+
 		if (r < 0)
 			return r;
 	}
-	return query_build(metric, values, secret, ret_request, ret_problem);
+	return query_build(metric, values, *ret_secret, ret_request, ret_problem);
 }
 
 int provider_query(struct provider *provider, const struct metric *metric, const json_t *values, const struct query_limits *limits, query_done_fn done,
 		   void *arg, struct query **ret_query, char **ret_problem)
 {
 	_cleanup_(query_request_clear) struct query_request request = {};
+	_cleanup_json_ json_t *secret = NULL;
 	struct query *query;
-	int r = build(provider, metric, values, &request, ret_problem);
+	int r = build(provider, metric, values, &secret, &request, ret_problem);
 
 	if (r < 0)
 		return r;
@@ -494,6 +507,7 @@ int provider_query(struct provider *provider, const struct metric *metric, const
 	query->oldest_s = limits->oldest_s;
 	query->done = done;
 	query->arg = arg;
+	query->secret = TAKE_PTR(secret);
 	query->jq = strdup(metric->jq);
 	query->label = text_printf("%s/%s", metric->meta.ns, metric->meta.name);
 	query->body = TAKE_PTR(request.body);

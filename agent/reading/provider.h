@@ -18,14 +18,15 @@
 
 #include "reading/mock.h"
 #include "reading/reading.h"
+#include "reading/secret.h"
 
 #define PROVIDER_BODY_MAX (1u << 20) /* bytes of an answer */
 
 struct provider;
 struct query;
 
-/* secrets: folder of secret_read(). -ENOMEM. */
-int provider_new(uv_loop_t *loop, const char *secrets, struct provider **ret_provider);
+/* The folder of secrets is copied. -ENOMEM. */
+int provider_new(uv_loop_t *loop, const struct secret_source *secrets, struct provider **ret_provider);
 
 /* Where the spread of pauses comes from (retry.h), for tests; the system's random numbers when it was never called. */
 void provider_jitter(struct provider *provider, const struct mock_random *jitter);

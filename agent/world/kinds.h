@@ -25,13 +25,15 @@ extern const struct schema metadata_schema;
 #define DOCUMENT_FIELDS ACCEPTED("apiVersion"), ACCEPTED("kind"), METADATA_FIELD, ACCEPTED("status")
 #define METADATA_FIELD { "metadata", FIELD_OBJECT, .schema = &metadata_schema, .required = true }
 
-extern const struct schema service_schema, endpoint_slice_schema, virtual_service_schema, http_route_schema, gateway_schema, experiment_schema, metric_schema;
+extern const struct schema service_schema, endpoint_slice_schema, virtual_service_schema, http_route_schema, gateway_schema, experiment_schema, metric_schema,
+	secret_schema;
 void service_release(void *object);
 void endpoint_slice_release(void *object);
 void virtual_service_release(void *object);
 void gateway_release(void *object);
 void experiment_release(void *object);
 void metric_release(void *object);
+void secret_release(void *object);
 
 void object_meta_release(struct object_meta *meta);
 

@@ -27,6 +27,7 @@ const struct kind kinds[] = {
 	{ "Gateway", { "gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1" }, KIND(gateway, gateways, gateway_count) },
 	{ "Experiment", { "iter8.tools/v2alpha2" }, KIND(experiment, experiments, experiment_count) },
 	{ "Metric", { "iter8.tools/v2alpha2" }, KIND(metric, metrics, metric_count) },
+	{ "Secret", { "v1" }, KIND(secret, secrets, secret_count) },
 };
 
 const size_t kind_count = ARRAY_SIZE(kinds);

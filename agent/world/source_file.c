@@ -19,6 +19,7 @@ struct file {
 	char *text;
 	size_t size;
 	int64_t mtime;
+	bool public; /* everybody may read it: the notes of secrets change with that */
 	int r; /* why it could not be read: negative errno, else 0 */
 };
 
@@ -116,6 +117,7 @@ static int read_file(struct file *file)
 	if (!S_ISREG(st.st_mode))
 		return 1;
 	file->mtime = st.st_mtime;
+	file->public = st.st_mode & S_IROTH;
 	return read_text(fd, (size_t)st.st_size, &file->text, &file->size);
 }
 
@@ -175,7 +177,7 @@ static bool files_equal(const struct files *a, const struct files *b)
 	for (size_t i = 0; i < a->count; i++) {
 		const struct file *x = &a->items[i], *y = &b->items[i];
 
-		if (strcmp(x->path, y->path) != 0 || x->r != y->r || x->size != y->size || (x->size && memcmp(x->text, y->text, x->size) != 0))
+		if (strcmp(x->path, y->path) != 0 || x->r != y->r || x->public != y->public || x->size != y->size || (x->size && memcmp(x->text, y->text, x->size) != 0))
 			return false;
 	}
 	return true;

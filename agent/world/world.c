@@ -57,6 +57,14 @@ const struct experiment *world_experiment(const struct world *world, const char 
 	return NULL;
 }
 
+const struct secret *world_secret(const struct world *world, const char *ns, const char *name)
+{
+	for (size_t i = 0; i < world->secret_count; i++)
+		if (is_named(&world->secrets[i].meta, ns, name))
+			return &world->secrets[i];
+	return NULL;
+}
+
 const struct metric *world_metric(const struct world *world, const char *experiment_ns, const char *reference)
 {
 	const char *slash = strchr(reference, '/');

@@ -298,6 +298,15 @@ struct metric {
 	size_t mock_count;
 };
 
+/* ---- Secret ---- */
+
+/* meta.document is NULL: what was written is not kept. */
+struct secret {
+	struct object_meta meta;
+	json_t *data; /* object: key -> its value, a string; null where it is no text; NULL: no keys */
+	bool exposed; /* everybody on this machine can read the file */
+};
+
 /* ---- all of it ---- */
 
 struct world {
@@ -313,6 +322,8 @@ struct world {
 	size_t experiment_count;
 	struct metric *metrics;
 	size_t metric_count;
+	struct secret *secrets;
+	size_t secret_count;
 };
 
 /* Frees the world and all it owns; *world becomes NULL. NULL is fine. */
@@ -321,6 +332,7 @@ void world_free(struct world **world);
 /* Objects by name, NULL when absent. A NULL or empty ns means "default". */
 const struct service *world_service(const struct world *world, const char *ns, const char *name);
 const struct gateway *world_gateway(const struct world *world, const char *ns, const char *name);
+const struct secret *world_secret(const struct world *world, const char *ns, const char *name);
 const struct experiment *world_experiment(const struct world *world, const char *ns, const char *name);
 
 /*

@@ -451,9 +451,12 @@ static void t10_arguments_are_plain_text(void **state)
 static void a_run_script_is_run_by_bash_with_its_scratch_folder(void **state)
 {
 	_cleanup_json_ json_t *document = json_pack("{s:{s:s}}", "spec", "target", "flowers");
-	const struct task task = { .name = (char *)"run", .run = (char *)"[[ $SCRATCH_DIR == /tmp ]] && echo @< .spec.target >@", .path = (char *)"p" };
+	const struct task task = { .name = (char *)"run", .run = (char *)"[[ $SCRATCH_DIR == /some/where ]] && echo @< .spec.target >@", .path = (char *)"p" };
 	struct task_context context = context_of(document);
-	struct outcome outcome = run_in(&task, &context, &(struct task_options){});
+	struct outcome outcome;
+
+	context.scratch = "/some/where";
+	outcome = run_in(&task, &context, &(struct task_options){});
 
 	(void)state;
 	assert_string_equal(outcome.message, "p run ended with status 0: flowers");
@@ -672,6 +675,61 @@ static void an_http_notification_fills_in_headers_and_body_and_says_who_it_is(vo
 	free(outcome.message);
 }
 
+/* Its script, what it prints, the log and what the process list shows. */
+static void a_script_can_use_a_secret_and_nobody_sees_it(void **state)
+{
+	static const char script[] = "echo @< .Secret \"token\" >@ ${#0}; tr '\\0' ' ' </proc/$$/cmdline | grep -c s3cret; tr '\\0' ' ' </proc/$$/environ | grep -c s3cret; exit 3";
+	_cleanup_json_ json_t *document = finished_experiment(), *with = json_pack("{s:s}", "secret", "hook");
+	const struct task task = { .name = (char *)"run", .run = (char *)script, .with = with, .path = (char *)"p" };
+	struct task_context context = context_of(document);
+	char folder[64], log[] = "/tmp/shunt-task-log-XXXXXX";
+	_cleanup_free_ char *logged = NULL;
+	struct outcome outcome;
+	int kept, fd = mkstemp(log);
+	size_t size = 0;
+	FILE *file;
+
+	(void)state;
+	make_secret(folder, "token", "s3cret");
+	kept = dup(STDERR_FILENO);
+	dup2(fd, STDERR_FILENO);
+	log_set_level(LOG_DEBUG);
+	outcome = run_in(&task, &context, &(struct task_options){ .secrets = folder });
+	log_set_level(LOG_ERR);
+	dup2(kept, STDERR_FILENO);
+	close(kept);
+	remove_secret(folder);
+	assert_string_equal(outcome.message, "p run ended with status 3: *** 9 | 0 | 0");
+	file = fdopen(fd, "r");
+	rewind(file);
+	assert_true(getdelim(&logged, &size, '\0', file) > 0);
+	assert_non_null(strstr(logged, "p run: *** 9"));
+	assert_null(strstr(logged, "s3cret"));
+	fclose(file);
+	unlink(log);
+	free(outcome.message);
+}
+
+static void an_answer_that_repeats_the_secret_is_told_without_it(void **state)
+{
+	struct server server = { .requests = 1, .status = 401, .body = "no such token: s3cret" };
+	_cleanup_free_ char *url = server_start(&server);
+	_cleanup_json_ json_t *document = finished_experiment();
+	_cleanup_json_ json_t *with = json_pack("{s:s, s:s, s:s, s:b}", "URL", url, "authType", "Bearer", "secret", "hook", "ignoreFailure", false);
+	const struct task task = { .name = (char *)"notification/http", .with = with, .path = (char *)"p" };
+	struct task_context context = context_of(document);
+	char folder[64];
+	struct outcome outcome;
+
+	(void)state;
+	make_secret(folder, "token", "s3cret");
+	outcome = run_in(&task, &context, &(struct task_options){ .secrets = folder });
+	server_stop(&server);
+	remove_secret(folder);
+	assert_string_equal(outcome.message, "p notification/http failed: HTTP 401: no such token: ***");
+	free(outcome.message);
+}
+
 static void without_a_body_a_notification_has_the_summary_and_the_experiment(void **state)
 {
 	struct server server = { .requests = 1, .status = 200, .body = "ok" };
@@ -819,6 +877,8 @@ int main(void)
 		cmocka_unit_test(t9_readiness_looks_at_all_objects_and_tries_again),
 		cmocka_unit_test(readiness_looks_at_the_objects_of_weights_too),
 		cmocka_unit_test(an_http_notification_fills_in_headers_and_body_and_says_who_it_is),
+		cmocka_unit_test(a_script_can_use_a_secret_and_nobody_sees_it),
+		cmocka_unit_test(an_answer_that_repeats_the_secret_is_told_without_it),
 		cmocka_unit_test(without_a_body_a_notification_has_the_summary_and_the_experiment),
 		cmocka_unit_test(a_failed_notification_fails_its_action_only_when_asked),
 		cmocka_unit_test(slack_is_told_in_iter8s_words_and_its_refusal_is_seen),

@@ -194,7 +194,7 @@ static int setup(void **state)
 	uv_close((uv_handle_t *)&probe, NULL);
 	uv_run(&bench.loop, UV_RUN_NOWAIT);
 	start_prometheus();
-	return provider_new(&bench.loop, bench.folder, &bench.provider);
+	return provider_new(&bench.loop, &(struct secret_source){ .folder = bench.folder }, &bench.provider);
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)

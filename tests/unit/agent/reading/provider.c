@@ -254,7 +254,7 @@ static int setup(void **state)
 	bench->port = ntohs(address.sin_port);
 	strcpy(bench->secrets, "/tmp/shunt-provider-XXXXXX");
 	assert_non_null(mkdtemp(bench->secrets));
-	assert_int_equal(provider_new(&bench->loop, bench->secrets, &bench->provider), 0);
+	assert_int_equal(provider_new(&bench->loop, &(struct secret_source){ .folder = bench->secrets }, &bench->provider), 0);
 	provider_jitter(bench->provider, &(struct mock_random){ least, NULL });
 	*state = bench;
 	return 0;
@@ -566,7 +566,7 @@ static void a_secret_comes_from_its_folder(void **state)
 static const struct {
 	const char *reference, *problem;
 } secrets[] = {
-	{ "absent", "secret absent: no folder " },
+	{ "absent", "secret iter8-kfserving/absent: no folder " },
 	{ "../../etc", "spec.secret \"../../etc\" is no secret's name; allowed: name or namespace/name" },
 	{ "a/b/c", "spec.secret \"a/b/c\" is no secret's name; allowed: name or namespace/name" },
 	{ "/x", "spec.secret \"/x\" is no secret's name; allowed: name or namespace/name" },

@@ -938,6 +938,34 @@ static void test_a_metric_with_everything_is_read(void **state)
 	assert_true(m->mocks[0].level == 15 && m->mocks[1].level == 20);
 }
 
+static void test_a_secret_is_read_and_its_values_never_shown(void **state)
+{
+	_cleanup_decoded_ struct decoded d = decode("apiVersion: v1\nkind: Secret\nmetadata: {name: nr, namespace: prod}\ntype: Opaque\nimmutable: true\n"
+						    "data: {token: dDBwCg==, both: b2xk, binary: //8=}\nstringData: {both: new, plain: \"x\\n\"}\n");
+	_cleanup_decoded_ struct decoded bad = decode("apiVersion: v1\nkind: Secret\nmetadata: {name: nr}\ndata: {token: s3cret}\nstringData: {pin: 31337}\n---\n"
+						      "apiVersion: v1\nkind: Secret\nmetadata: {name: two}\nstringData: s3cret\n");
+	const struct secret *secret = world_secret(d.world, "prod", "nr");
+
+	(void)state;
+	assert_int_equal(d.errors.count, 0);
+	assert_non_null(secret);
+	assert_string_equal(json_string_value(json_object_get(secret->data, "token")), "t0p");
+	assert_string_equal(json_string_value(json_object_get(secret->data, "both")), "new");
+	assert_string_equal(json_string_value(json_object_get(secret->data, "plain")), "x");
+	assert_true(json_is_null(json_object_get(secret->data, "binary")));
+	assert_null(secret->meta.document);
+	assert_null(world_secret(d.world, "default", "nr"));
+
+	assert_int_equal(bad.world->secret_count, 0);
+	assert_int_equal(bad.errors.count, 3);
+	for (size_t i = 0; i < bad.errors.count; i++) {
+		assert_null(strstr(bad.errors.items[i].message, "s3cret"));
+		assert_null(strstr(bad.errors.items[i].message, "31337"));
+		assert_non_null(strstr(bad.errors.items[i].message, "it is not shown"));
+	}
+	assert_string_equal(bad.errors.items[1].path, "data.token");
+}
+
 static void test_json_is_read_as_well(void **state)
 {
 	_cleanup_decoded_ struct decoded d = decode("{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"Service\",\n\t\"metadata\": {\"name\": \"s\"},\n"
@@ -1050,6 +1078,7 @@ int main(void)
 		cmocka_unit_test(test_a_strength_says_how_sure_a_verdict_has_to_be),
 		cmocka_unit_test(test_an_experiment_with_everything_is_read),
 		cmocka_unit_test(test_a_metric_with_everything_is_read),
+		cmocka_unit_test(test_a_secret_is_read_and_its_values_never_shown),
 		cmocka_unit_test(test_json_is_read_as_well),
 		cmocka_unit_test(test_the_hash_is_of_the_content_alone),
 		cmocka_unit_test(test_a_lack_of_memory_is_told_and_leaves_nothing_behind),
