@@ -245,23 +245,12 @@ static __always_inline int pod_packet(struct __sk_buff *skb, struct work *w, con
 
 	w->p = w->peek.p;
 	w->leg_key = w->peek.key;
-	w->place = place;
-	w->aim = AIM_CLIENT;
-	w->ifindex = skb->ifindex;
-	w->attempt = 0;
-	w->key.client = owner->client;
-	w->key.frontend = owner->frontend;
-	w->key.cport = owner->cport;
-	w->key.fport = owner->fport;
-	w->leg = owner->leg & (SHUNT_LEGS - 1);
-	lock = lock_take(&w->key);
+	lock = owner_lock(skb, w, owner, place);
 	if (!lock)
 		return DROP;
-	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+	flow = owner_flow(w, place);
 	if (flow) {
 		leg = LEG(flow, w->leg);
-		if (place == AT_POD_IN)
-			way_of_client(w, flow);
 		/* A packet that is too late for its leg gets no further: the client knows nothing of this pod. */
 		verdict = DROP;
 		if (leg->lport == w->p.dport && leg->state != SHUNT_LEG_NONE) {

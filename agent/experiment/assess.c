@@ -26,15 +26,12 @@ __attribute__((format(printf, 3, 4))) static void add_message(struct messages *m
 	_cleanup_free_ char *message = NULL;
 	char *old = messages->text[level];
 	va_list args;
-	int n;
 
 	va_start(args, format);
-	n = vasprintf(&message, format, args);
+	message = text_vprintf(format, args);
 	va_end(args);
-	if (n < 0) {
-		message = NULL;
+	if (!message)
 		return;
-	}
 	messages->text[level] = old ? text_printf("%s, %s", old, message) : TAKE_PTR(message);
 	free(old);
 }

@@ -62,8 +62,7 @@ __attribute__((format(printf, 4, 5))) static void fail(const struct decide_input
 	va_list args;
 
 	va_start(args, format);
-	if (vasprintf(&message, format, args) < 0)
-		message = NULL;
+	message = text_vprintf(format, args);
 	va_end(args);
 	decide_fail(state, in->now, reason, message ?: "out of memory");
 }

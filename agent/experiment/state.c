@@ -106,15 +106,12 @@ void state_event(struct state *state, const char *reason, const char *format, ..
 {
 	_cleanup_free_ char *message = NULL;
 	va_list args;
-	int n;
 
 	va_start(args, format);
-	n = vasprintf(&message, format, args);
+	message = text_vprintf(format, args);
 	va_end(args);
-	if (n < 0) {
-		message = NULL;
+	if (!message)
 		return;
-	}
 	text_replace(&state->message, "%s: %s", reason, message);
 	json_array_append_new(state->events, json_string(state->message ?: reason));
 }

@@ -326,8 +326,7 @@ __attribute__((format(printf, 3, 4))) static void conclude(struct verdict *verdi
 	va_list args;
 
 	va_start(args, format);
-	if (vasprintf(&verdict->why, format, args) < 0)
-		verdict->why = NULL;
+	verdict->why = text_vprintf(format, args);
 	va_end(args);
 	verdict->kind = kind;
 }

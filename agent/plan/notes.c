@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/text.h"
 
 void *array_append(void *items, size_t *count, size_t size)
 {
@@ -51,13 +52,10 @@ int note_add(struct plan_note **notes, size_t *count, enum note_level level, con
 	_cleanup_free_ char *message = NULL;
 	struct plan_note *note;
 	va_list args;
-	int r;
 
 	va_start(args, format);
-	r = vasprintf(&message, format, args);
+	message = text_vprintf(format, args);
 	va_end(args);
-	if (r < 0)
-		message = NULL; /* its value is undefined then */
 	if (!where || !message)
 		return -ENOMEM;
 

@@ -27,13 +27,12 @@ void reading_fail(struct reading *reading, const char *format, ...)
 {
 	va_list args;
 	char *problem;
-	int n;
 
 	va_start(args, format);
-	n = vasprintf(&problem, format, args);
+	problem = text_vprintf(format, args);
 	va_end(args);
 	reading_clear(reading);
-	reading->problem = n < 0 ? NULL : problem;
+	reading->problem = problem;
 }
 
 void reading_take(struct reading *reading, struct reading *from)

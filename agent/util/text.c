@@ -4,27 +4,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+char *text_vprintf(const char *format, va_list args)
+{
+	char *text;
+
+	return vasprintf(&text, format, args) < 0 ? NULL : text; /* text is undefined then */
+}
+
 char *text_printf(const char *format, ...)
 {
 	va_list args;
 	char *text;
-	int n;
 
 	va_start(args, format);
-	n = vasprintf(&text, format, args);
+	text = text_vprintf(format, args);
 	va_end(args);
-	return n < 0 ? NULL : text;
+	return text;
 }
 
 void text_replace(char **text, const char *format, ...)
 {
 	va_list args;
 	char *fresh;
-	int n;
 
 	va_start(args, format);
-	n = vasprintf(&fresh, format, args);
+	fresh = text_vprintf(format, args);
 	va_end(args);
 	free(*text);
-	*text = n < 0 ? NULL : fresh;
+	*text = fresh;
 }

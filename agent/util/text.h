@@ -7,6 +7,7 @@
 
 /* What printf would print, allocated; NULL when there is no memory. */
 __attribute__((format(printf, 1, 2))) char *text_printf(const char *format, ...);
+__attribute__((format(printf, 1, 0))) char *text_vprintf(const char *format, va_list args);
 
 /* Puts a text in place of *text, which is freed. */
 __attribute__((format(printf, 2, 3))) void text_replace(char **text, const char *format, ...);

@@ -7,18 +7,17 @@
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/text.h"
 
 int manifest_errors_addv(struct manifest_errors *errors, const char *file, int line, const char *path, const char *format, va_list args)
 {
 	struct manifest_error *bigger = reallocarray(errors->items, errors->count + 1, sizeof(*bigger));
-	_cleanup_free_ char *message = NULL;
+	_cleanup_free_ char *message = text_vprintf(format, args);
 	_cleanup_free_ char *file_copy = strdup(file);
 	_cleanup_free_ char *path_copy = strdup(path);
 
 	if (bigger)
 		errors->items = bigger;
-	if (vasprintf(&message, format, args) < 0)
-		message = NULL;
 	if (!bigger || !message || !file_copy || !path_copy)
 		return -ENOMEM;
 	errors->items[errors->count++] = (struct manifest_error){

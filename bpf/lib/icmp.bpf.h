@@ -298,25 +298,14 @@ static __always_inline int icmp_to_client(struct __sk_buff *skb, struct work *w,
 	owner = bpf_map_lookup_elem(&shunt_leg, &w->leg_key);
 	if (!owner || (place == AT_POD_IN && !returns_here(skb, owner)))
 		return PASS;
-	w->place = place;
-	w->aim = AIM_CLIENT;
-	w->ifindex = skb->ifindex;
-	w->attempt = 0;
 	w->p.family = w->icmp.family;
 	w->p.flags = 0;
-	w->key.client = owner->client;
-	w->key.frontend = owner->frontend;
-	w->key.cport = owner->cport;
-	w->key.fport = owner->fport;
-	w->leg = owner->leg & (SHUNT_LEGS - 1);
-	lock = lock_take(&w->key);
+	lock = owner_lock(skb, w, owner, place);
 	if (!lock)
 		return DROP;
-	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+	flow = owner_flow(w, place);
 	if (flow) {
 		leg = LEG(flow, w->leg);
-		if (place == AT_POD_IN)
-			way_of_client(w, flow);
 		if (leg->lport == w->icmp.sport && leg->state != SHUNT_LEG_NONE)
 			verdict = icmp_pod_locked(skb, w, flow, leg);
 	}

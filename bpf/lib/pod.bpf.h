@@ -5,6 +5,32 @@
 
 #include "lib/answer.bpf.h"
 #include "lib/client.bpf.h"
+#include "lib/lock.bpf.h"
+
+/* The packet at hand is for the client of the leg that `owner` tells of. Locks its flow, that of w->key; NULL: it was busy for too long. */
+static __always_inline struct shunt_lock *owner_lock(struct __sk_buff *skb, struct work *w, const struct shunt_leg_owner *owner, __u32 place)
+{
+	w->place = place;
+	w->aim = AIM_CLIENT;
+	w->ifindex = skb->ifindex;
+	w->attempt = 0;
+	w->key.client = owner->client;
+	w->key.frontend = owner->frontend;
+	w->key.cport = owner->cport;
+	w->key.fport = owner->fport;
+	w->leg = owner->leg & (SHUNT_LEGS - 1);
+	return lock_take(&w->key);
+}
+
+/* The flow that owner_lock() locked; NULL: it is gone. */
+static __always_inline struct shunt_flow *owner_flow(struct work *w, __u32 place)
+{
+	struct shunt_flow *flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+
+	if (flow && place == AT_POD_IN)
+		way_of_client(w, flow);
+	return flow;
+}
 
 /* What the pod's SYN-ACK (w->options) offers, and what it does not though the client was promised it. */
 __noinline int leg_agreed(struct work *w, struct shunt_flow *flow)

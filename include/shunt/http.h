@@ -660,22 +660,51 @@ HTTP_INLINE long http_stop(struct http_ctx *c, __u32 pos)
 	return 0;
 }
 
-HTTP_STEP long http_step(__u32 i, struct http_ctx *c)
+/* The line that began at s->line ends before the LF at `at`. Returns 1 when it is the wanted one. */
+HTTP_INLINE long http_wanted_line(struct http_ctx *c, __u32 at)
+{
+	struct http_scan *s = c->scan;
+	__u32 line = s->line, len;
+	struct http_value v;
+
+	s->line = s->pos = at + 1;
+	if ((http_lower_case(http_word(c->buf, line, 0)) & s->id_mask) != s->id_first)
+		return 0;
+	len = http_match_name(c->buf, line, c->name, 1, ':');
+	if (!len)
+		return 0;
+	http_value_of(c->buf, line + len + 1, http_byte(c->buf, at - 1) == '\r' ? at - 1 : at, &v);
+	s->start_off = line;
+	s->id_off = v.from;
+	s->id_len = v.to - v.from;
+	s->verdict = HTTP_COMPLETE;
+	return 1;
+}
+
+/* A step of a walk over lines, to the next byte that ends one; when all of the head is read, also to those that it must not have. */
+HTTP_INLINE long http_lines(struct http_ctx *c, int by_name)
 {
 	struct http_scan *s = c->scan;
 	__u32 pos = s->pos;
 
-	(void)i;
 	for (__u32 ahead = 0; ahead < HTTP_STEP_BYTES; ahead += 8) {
-		__u64 stop = http_below_16(http_word(c->buf, pos, ahead));
+		__u64 w = http_word(c->buf, pos, ahead), stop = by_name ? http_equal(w, '\n') : http_below_16(w);
 
 		if (!stop)
 			continue;
 		pos += ahead + http_first(stop);
-		return pos < s->end ? http_stop(c, pos) : 1;
+		if (pos >= s->end)
+			return 1;
+		return by_name ? http_wanted_line(c, pos) : http_stop(c, pos);
 	}
 	s->pos = pos + HTTP_STEP_BYTES;
 	return s->pos >= s->end;
+}
+
+HTTP_STEP long http_step(__u32 i, struct http_ctx *c)
+{
+	(void)i;
+	return http_lines(c, 0);
 }
 
 /* ---- pairs ------------------------------------------------------------------------------------------------------------------------------- */
@@ -936,43 +965,10 @@ HTTP_INLINE void http_scan_begin(struct http_scan *s, __u32 off, __u32 len, __u3
 
 /* ---- lines by name ----------------------------------------------------------------------------------------------------------------------- */
 
-/* The line that began at s->line ends before the LF at `at`. Returns 1 when it is the wanted one. */
-HTTP_INLINE long http_wanted_line(struct http_ctx *c, __u32 at)
-{
-	struct http_scan *s = c->scan;
-	__u32 line = s->line, len;
-	struct http_value v;
-
-	s->line = s->pos = at + 1;
-	if ((http_lower_case(http_word(c->buf, line, 0)) & s->id_mask) != s->id_first)
-		return 0;
-	len = http_match_name(c->buf, line, c->name, 1, ':');
-	if (!len)
-		return 0;
-	http_value_of(c->buf, line + len + 1, http_byte(c->buf, at - 1) == '\r' ? at - 1 : at, &v);
-	s->start_off = line;
-	s->id_off = v.from;
-	s->id_len = v.to - v.from;
-	s->verdict = HTTP_COMPLETE;
-	return 1;
-}
-
 HTTP_STEP long http_find_step(__u32 i, struct http_ctx *c)
 {
-	struct http_scan *s = c->scan;
-	__u32 pos = s->pos;
-
 	(void)i;
-	for (__u32 ahead = 0; ahead < HTTP_STEP_BYTES; ahead += 8) {
-		__u64 stop = http_equal(http_word(c->buf, pos, ahead), '\n');
-
-		if (!stop)
-			continue;
-		pos += ahead + http_first(stop);
-		return pos < s->end ? http_wanted_line(c, pos) : 1;
-	}
-	s->pos = pos + HTTP_STEP_BYTES;
-	return s->pos >= s->end;
+	return http_lines(c, 1);
 }
 
 /*

@@ -15,12 +15,9 @@
 
 static struct dialog open_dialog(struct bpfrun *run, int family, struct dialog_pod *pod, const char *sentence)
 {
-	struct dialog d = dialog_of(run, family);
+	struct dialog d = dialog_opens(run, family, pod, TWO);
 
-	bpfrun_forget(run);
 	d.sentence = sentence;
-	*pod = dialog_pod(&d, DIALOG_V2);
-	dialog_exchange(&d, pod, TWO);
 	return d;
 }
 

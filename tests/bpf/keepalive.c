@@ -11,17 +11,6 @@
 #define GET HEAD_OF("GET /", "")
 #define OK0 "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
-/* An open connection to v2, its first exchange done. */
-static struct dialog open_dialog(struct bpfrun *run, int family, struct dialog_pod *pod)
-{
-	struct dialog d = dialog_of(run, family);
-
-	*pod = dialog_pod(&d, DIALOG_V2);
-	bpfrun_forget(run);
-	dialog_exchange(&d, pod, GET);
-	return d;
-}
-
 static struct shunt_flow flow_of(const struct dialog *d)
 {
 	struct shunt_flow flow;
@@ -44,7 +33,7 @@ static void test_a_later_request_of_the_same_version_just_goes_on(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 		for (int i = 0; i < 20; i++)
 			exchange(&d, &pod, GET, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
@@ -80,7 +69,7 @@ static void test_an_answer_frees_the_flow_for_another_version_only_when_its_end_
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
 			struct dialog_pod pod;
-			struct dialog d = open_dialog(*state, family, &pod);
+			struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 			d.sentence = answers[i].sentence;
 			exchange(&d, &pod, answers[i].request, answers[i].answer);
@@ -99,7 +88,7 @@ static void test_an_answers_head_in_any_two_pieces_is_followed(void **state)
 
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 		for (size_t cut = 1; cut < strlen(answer); cut++) {
 			dialog_says(&d, GET);
@@ -122,7 +111,7 @@ static void test_an_answer_byte_by_byte_is_followed(void **state)
 
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 		dialog_says(&d, GET);
 		dialog_expect_at_pod(&d, &pod, GET, strlen(GET));
@@ -137,7 +126,7 @@ static void test_a_later_head_in_any_two_pieces_is_put_together(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 		for (size_t cut = 1; cut < strlen(GET); cut++) {
 			dialog_sends(&d, GET, cut);
@@ -163,7 +152,7 @@ static void test_a_body_goes_on_without_being_read(void **state)
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		const char *post = HEAD_OF("POST /", "Content-Length: 5000\r\n");
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 		dialog_says(&d, post);
 		dialog_expect_at_pod(&d, &pod, post, strlen(post));
@@ -195,7 +184,7 @@ static void test_requests_whose_end_cannot_be_known_pin_the_flow(void **state)
 		for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
 			const char *other = "GET / HTTP/1.1\r\nHost: example.com\r\nuserhash: 000\r\n\r\n";
 			struct dialog_pod pod;
-			struct dialog d = open_dialog(*state, family, &pod);
+			struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 			exchange(&d, &pod, requests[i], OK0);
 			assert_true(flow_of(&d).flags & SHUNT_F_PINNED);
@@ -211,7 +200,7 @@ static void test_another_protocol_pins_the_flow_when_the_server_agrees(void **st
 
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 		exchange(&d, &pod, upgrade, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n");
 		assert_true(flow_of(&d).flags & SHUNT_F_PINNED);
@@ -241,7 +230,7 @@ static void test_an_answer_without_the_100_that_a_body_waits_for_pins_the_flow(v
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		for (size_t i = 0; i < ARRAY_SIZE(expectations); i++) {
 			struct dialog_pod pod;
-			struct dialog d = open_dialog(*state, family, &pod);
+			struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 			d.sentence = expectations[i].sentence;
 			if (expectations[i].body) {
@@ -263,7 +252,7 @@ static void test_a_request_behind_another_waits_for_its_answer(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 		dialog_says(&d, GET);
 		dialog_expect_at_pod(&d, &pod, GET, strlen(GET));
@@ -287,7 +276,7 @@ static void test_many_requests_behind_another_go_one_by_one(void **state)
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		for (int in_one_packet = 0; in_one_packet < 2; in_one_packet++) {
 			struct dialog_pod pod;
-			struct dialog d = open_dialog(*state, family, &pod);
+			struct dialog d = dialog_opens(*state, family, &pod, GET);
 			char many[MANY * sizeof(GET)] = "";
 
 			dialog_says(&d, GET);
@@ -320,7 +309,7 @@ static void test_requests_behind_others_go_on_beside_a_moved_connection_of_the_c
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 		struct pkt direct = { .saddr = d.client, .daddr = pod.addr, .sport = pod.lport, .dport = pod.port, .flags = SYN, .seq = 1 };
 		struct bpfrun_result r;
 
@@ -351,7 +340,7 @@ static void test_a_packet_across_two_requests_is_parted(void **state)
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		for (size_t more = 1; more <= strlen(GET); more += 3) {
 			struct dialog_pod pod;
-			struct dialog d = open_dialog(*state, family, &pod);
+			struct dialog d = dialog_opens(*state, family, &pod, GET);
 			int len = snprintf(both, sizeof(both), "%s0123456789%.*s", post, (int)more, GET);
 
 			dialog_sends(&d, both, len);
@@ -375,7 +364,7 @@ static void test_half_a_head_behind_another_request_waits_for_its_rest(void **st
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		for (size_t cut = 1; cut < strlen(GET); cut += 7) {
 			struct dialog_pod pod;
-			struct dialog d = open_dialog(*state, family, &pod);
+			struct dialog d = dialog_opens(*state, family, &pod, GET);
 			char half[sizeof(GET)] = "";
 
 			memcpy(half, GET, cut);
@@ -403,7 +392,7 @@ static void test_what_does_not_fit_behind_a_request_is_dropped_and_comes_again(v
 	memset(target, 'a', sizeof(target) - 1);
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 		char get[1300];
 		int fit = SHUNT_HOLD_SIZE / snprintf(get, sizeof(get), HEAD_OF("GET /%s", ""), target);
 
@@ -436,7 +425,7 @@ static void test_both_fins_end_the_flow_and_leave_nothing(void **state)
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		for (int client_first = 0; client_first < 2; client_first++) {
 			struct dialog_pod pod;
-			struct dialog d = open_dialog(*state, family, &pod);
+			struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 			if (client_first) {
 				dialog_flags(&d, FIN | ACK);
@@ -470,7 +459,7 @@ static void test_a_reset_of_either_end_reaches_the_other_and_leaves_nothing(void
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		for (int of_client = 0; of_client < 2; of_client++) {
 			struct dialog_pod pod;
-			struct dialog d = open_dialog(*state, family, &pod);
+			struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 			if (of_client)
 				dialog_flags(&d, RST | ACK);
@@ -512,7 +501,7 @@ static void test_requests_and_answers_are_counted_for_their_version(void **state
 		struct dialog d;
 
 		assert_int_equal(datapath_read_numbers(run->datapath, DIALOG_V2, &before), 0);
-		d = open_dialog(run, family, &pod);
+		d = dialog_opens(run, family, &pod, GET);
 		exchange(&d, &pod, GET, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
 		exchange(&d, &pod, GET, "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n");
 		assert_int_equal(datapath_read_numbers(run->datapath, DIALOG_V2, &after), 0);

@@ -11,17 +11,6 @@
 #define OTHER OF("000")
 #define OK0 "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
-/* An open connection to v2, its first exchange done. */
-static struct dialog open_dialog(struct bpfrun *run, int family, struct dialog_pod *pod)
-{
-	struct dialog d = dialog_of(run, family);
-
-	*pod = dialog_pod(&d, DIALOG_V2);
-	bpfrun_forget(run);
-	dialog_exchange(&d, pod, GET);
-	return d;
-}
-
 /* It still works: one more exchange. */
 static void expect_alive(struct dialog *d, struct dialog_pod *pod)
 {
@@ -48,7 +37,7 @@ static void test_a_reset_outside_the_window_ends_nothing(void **state)
 
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 		for (size_t i = 0; i < ARRAY_SIZE(off); i++) {
 			struct dialog forged = d;
@@ -70,7 +59,7 @@ static void test_a_reset_inside_the_window_ends_the_flow(void **state)
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		for (size_t i = 0; i < ARRAY_SIZE(off); i++) {
 			struct dialog_pod pod;
-			struct dialog d = open_dialog(*state, family, &pod);
+			struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 			d.next += off[i];
 			dialog_flags(&d, RST);
@@ -110,7 +99,7 @@ static void test_a_guessed_ack_after_a_syn_does_not_end_the_live_flow(void **sta
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod), forged = d;
+		struct dialog d = dialog_opens(*state, family, &pod, GET), forged = d;
 
 		forged.isn = 77777;
 		forged.tsecr = 0;
@@ -137,7 +126,7 @@ static void test_a_proved_ack_replaces_the_flow_and_all_that_it_had(void **state
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 		dialog_sends(&d, GET, 10); /* the old one even has a hold */
 		dialog_expect_ack(&d);
@@ -160,7 +149,7 @@ static void test_the_first_ack_of_a_closed_flow_comes_too_late(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod), first = d;
+		struct dialog d = dialog_opens(*state, family, &pod, GET), first = d;
 
 		dialog_flags(&d, FIN | ACK);
 		pod.received++;
@@ -293,7 +282,7 @@ static void test_without_a_free_hold_a_bound_flow_goes_on(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 
 		dialog_flags(&d, ACK);
 		bpfrun_take_holds(*state, 0);
@@ -319,7 +308,7 @@ static void test_without_a_free_hold_an_answer_in_pieces_pins_the_flow(void **st
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct dialog_pod pod;
-		struct dialog d = open_dialog(*state, family, &pod);
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
 		struct shunt_flow flow;
 
 		dialog_flags(&d, ACK);

@@ -489,6 +489,16 @@ void dialog_exchange(struct dialog *d, struct dialog_pod *pod, const char *reque
 	dialog_expect_at_pod(d, pod, NULL, 0);
 }
 
+struct dialog dialog_opens(struct bpfrun *run, enum shunt_family family, struct dialog_pod *ret_pod, const char *request)
+{
+	struct dialog d = dialog_of(run, family);
+
+	*ret_pod = dialog_pod(&d, DIALOG_V2);
+	bpfrun_forget(run);
+	dialog_exchange(&d, ret_pod, request);
+	return d;
+}
+
 static void exchange_on_leg(struct dialog *d, struct dialog_pod *pod)
 {
 	dialog_pod_says(d, pod, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");

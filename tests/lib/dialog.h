@@ -114,6 +114,9 @@ void dialog_expect_ack(struct dialog *d);
 /* A whole exchange on a new connection: handshake, request, leg, response "200 OK" without a body, its ACK. */
 void dialog_exchange(struct dialog *d, struct dialog_pod *pod, const char *request);
 
+/* A connection to v2 on which that has been done. Flows of before are forgotten. */
+struct dialog dialog_opens(struct bpfrun *run, enum shunt_family family, struct dialog_pod *ret_pod, const char *request);
+
 /*
  * A connection that has come back to its first leg, of v1, after a request that went to v2: that leg's numbers differ from the client's in both directions.
  * All is answered and acknowledged. Flows of before are forgotten.

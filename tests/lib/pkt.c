@@ -372,6 +372,20 @@ static int parse_macs(const uint8_t *frame, struct pkt *p, const char **ret_why)
 	return 0;
 }
 
+/* Ethernet and IP headers of a frame: addresses, protocol and what is behind them. */
+static int parse_headers(const uint8_t *frame, size_t len, struct pkt *p, uint8_t *ret_protocol, const uint8_t **ret_l4, size_t *ret_len,
+			 const char **ret_why)
+{
+	int r;
+
+	if (len < sizeof(struct ethhdr))
+		return bad(-EPROTO, "cut within the Ethernet header", ret_why);
+	r = parse_macs(frame, p, ret_why);
+	if (r)
+		return r;
+	return parse_ip(frame + sizeof(struct ethhdr), len - sizeof(struct ethhdr), frame[12] << 8 | frame[13], p, ret_protocol, ret_l4, ret_len, ret_why);
+}
+
 int pkt_parse(const uint8_t *frame, size_t len, struct pkt *ret_pkt, const char **ret_why)
 {
 	struct pkt p = {};
@@ -380,12 +394,7 @@ int pkt_parse(const uint8_t *frame, size_t len, struct pkt *ret_pkt, const char 
 	size_t l4_len;
 	int r;
 
-	if (len < sizeof(struct ethhdr))
-		return bad(-EPROTO, "cut within the Ethernet header", ret_why);
-	r = parse_macs(frame, &p, ret_why);
-	if (r)
-		return r;
-	r = parse_ip(frame + sizeof(struct ethhdr), len - sizeof(struct ethhdr), frame[12] << 8 | frame[13], &p, &protocol, &l4, &l4_len, ret_why);
+	r = parse_headers(frame, len, &p, &protocol, &l4, &l4_len, ret_why);
 	if (r)
 		return r;
 	if (protocol != IPPROTO_TCP)
@@ -427,12 +436,7 @@ int pkt_icmp_parse(const uint8_t *frame, size_t len, struct pkt_icmp *ret_icmp, 
 	uint32_t sum;
 	int r;
 
-	if (len < sizeof(struct ethhdr))
-		return bad(-EPROTO, "cut within the Ethernet header", ret_why);
-	r = parse_macs(frame, &p, ret_why);
-	if (r)
-		return r;
-	r = parse_ip(frame + sizeof(struct ethhdr), len - sizeof(struct ethhdr), frame[12] << 8 | frame[13], &p, &protocol, &l4, &l4_len, ret_why);
+	r = parse_headers(frame, len, &p, &protocol, &l4, &l4_len, ret_why);
 	if (r)
 		return r;
 	if (protocol != (addr_is_v4(&p.saddr) ? IPPROTO_ICMP : IPPROTO_ICMPV6) || l4_len < 8)

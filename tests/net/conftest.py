@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 from agent import ROOT, Agent, Folder  # noqa: E402
 from fault import lossy  # noqa: E402
+from peers import steering  # noqa: E402
 from topology import Topology  # noqa: E402
 
 
@@ -71,6 +72,18 @@ def make_agent(topology, shunt, folder):
 def agent(make_agent):
     """An agent that steers by the sample's manifests."""
     return make_agent().start()
+
+
+@pytest.fixture(scope="module")
+def steered(topology, shunt, tmp_path_factory):
+    """One agent for all tests of the module."""
+    with steering(topology, shunt, tmp_path_factory.mktemp("steered")) as agent:
+        yield agent
+
+
+@pytest.fixture(params=[4, 6], ids=["ipv4", "ipv6"])
+def family(request):
+    return request.param
 
 
 @pytest.fixture(params=[True, False], ids=["offloads-on", "offloads-off"])

@@ -16,7 +16,6 @@ def curl(topology, family, user, path, *arguments):
                                 frontend_url(family, path))
 
 
-@pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("user, pod", [("1111100000", "baseline"), ("1010101010", "candidate")])
 def test_large_bodies_arrive_whole(topology, agent, tmp_path, offloads, loss, family, user, pod):
     pod = getattr(topology, pod)

@@ -8,7 +8,7 @@ import http.client
 import pytest
 
 from agent import client, frontend_url
-from peers import HERE, SECONDS, USERS, content, serve, steering
+from peers import HERE, SECONDS, USERS, content, serve
 from topology import FRONTEND, FRONTEND_PORT, Topology
 
 SIZES = (1_000_000, 10_000_000)
@@ -18,21 +18,6 @@ SIZES = (1_000_000, 10_000_000)
 def topology():
     with Topology(silent_pods=True) as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def steered(topology, shunt, tmp_path_factory):
-    with steering(topology, shunt, tmp_path_factory.mktemp("edits")) as agent:
-        yield agent
-
-
-@pytest.fixture(params=[4, 6], ids=["ipv4", "ipv6"])
-def family(request):
-    return request.param
-
-
-def count(agent, name):
-    return next(reason["count"] for reason in agent.status()["reasons"] if reason["name"] == name)
 
 
 @contextlib.contextmanager
@@ -54,7 +39,7 @@ def ask(made, user, path, method="GET", **headers):
 
 
 def test_bodies_arrive_whole_behind_edited_heads(topology, steered, tmp_path, offloads, loss, family):
-    before = count(steered, "EDITED")
+    before = steered.reason("EDITED")
     config = []
     for i in range(8):
         size = SIZES[i // 2 % 2]
@@ -68,7 +53,7 @@ def test_bodies_arrive_whole_behind_edited_heads(topology, steered, tmp_path, of
         [str(int(i == 0)), list(USERS.values())[i % 2], str(SIZES[i // 2 % 2])] for i in range(8)]
     for i in range(8):
         assert {hashlib.sha256((tmp_path / str(i)).read_bytes()).hexdigest()} == expected[SIZES[i // 2 % 2]]
-    assert count(steered, "EDITED") == before + 8
+    assert steered.reason("EDITED") == before + 8
 
 
 def test_users_mix_on_kept_connections(topology, steered, offloads, loss, family):
@@ -79,7 +64,7 @@ def test_users_mix_on_kept_connections(topology, steered, offloads, loss, family
 def test_every_kind_of_response_is_edited_on_one_connection(topology, steered, offloads, loss, family):
     for pod in topology.pods:
         pod.file(100_000)
-    passed = count(steered, "EDIT_PASSED")
+    passed = steered.reason("EDIT_PASSED")
     with connection(topology.client1, family) as made:
         for user, version in [*USERS.items()] * (20 if loss else 1):
             modified = ask(made, user, "/bytes/100000").headers["Last-Modified"]
@@ -90,7 +75,7 @@ def test_every_kind_of_response_is_edited_on_one_connection(topology, steered, o
             chunked = ask(made, user, "/chunked")
             assert chunked.headers["Transfer-Encoding"] == "chunked" and chunked.content == f"{version}\n".encode() * 3000
             assert ask(made, user, "/bytes/100000").content == (topology.baseline.dir / "bytes" / "100000").read_bytes()
-    assert count(steered, "EDIT_PASSED") == passed
+    assert steered.reason("EDIT_PASSED") == passed
 
 
 def test_interim_responses_stay_as_they_are(topology, steered, tmp_path, family):
@@ -120,9 +105,9 @@ def bytewise(topology):
 
 
 def test_heads_in_segments_of_one_byte(topology, steered, bytewise, loss, family):
-    before, passed = count(steered, "EDITED"), count(steered, "EDIT_PASSED")
+    before, passed = steered.reason("EDITED"), steered.reason("EDIT_PASSED")
     with connection(topology.client1, family) as made:
         for i in range(40):
             user = list(USERS)[i % 3 % 2]
             assert ask(made, user, "/").content.strip().decode() == USERS[user]
-    assert count(steered, "EDITED") == before + 40 and count(steered, "EDIT_PASSED") == passed
+    assert steered.reason("EDITED") == before + 40 and steered.reason("EDIT_PASSED") == passed

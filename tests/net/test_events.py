@@ -5,19 +5,11 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
-from peers import USERS, curl, serve, steering
+from peers import USERS, curl, serve
 from topology import FRONTEND, FRONTEND_PORT
 
 ROOT = Path(__file__).resolve().parents[2]
 UNPROVOKED = {"LEG_NO_WAY"}  # a pod on another node that this node has no route to
-
-
-@pytest.fixture(scope="module")
-def steered(topology, shunt, tmp_path_factory):
-    with steering(topology, shunt, tmp_path_factory.mktemp("events")) as agent:
-        yield agent
 
 
 def test_events_tell_flow_route_version_and_reason_and_are_read_once(topology, steered):

@@ -7,7 +7,7 @@ import pytest
 
 from agent import client, frontend_url
 from mangle import mangled
-from peers import USERS, curl, steering
+from peers import USERS, curl
 
 SIZE_DOWN, SIZE_UP = 10_000_000, 5_000_000
 PATIENCE = 180  # seconds: with one packet in five lost somewhere, one connection in a million loses its request eight times and waits for a minute
@@ -23,12 +23,6 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(scope="module")
-def steered(topology, shunt, tmp_path_factory):
-    with steering(topology, shunt, tmp_path_factory.mktemp("faults")) as agent:
-        yield agent
-
-
 @pytest.fixture(scope="module", params=NETWORKS.values(), ids=NETWORKS)
 def network(request, topology, build, steered):
     topology.offloads("damage" not in request.param)  # see mangle.bpf.c
@@ -39,11 +33,6 @@ def network(request, topology, build, steered):
             assert all(done[fault] for fault in request.param), f"a fault that never happened proves nothing: {done}"
     finally:
         topology.offloads(True)
-
-
-@pytest.fixture(params=[4, 6], ids=["ipv4", "ipv6"])
-def family(request):
-    return request.param
 
 
 def pod_of(topology, version):

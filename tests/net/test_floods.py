@@ -12,21 +12,13 @@ import sys
 import pytest
 
 from agent import ROOT, client_words, frontend_url
-from peers import steering
 from topology import FRONTEND, FRONTEND_PORT, run, wait_for
 
 FLOOD = ROOT / "tests" / "lib" / "flood.py"
 FLOOD_PACKETS = 250_000
-FAMILIES = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 CONNECTIONS = 8
 SIZE, LAST = 48_000_000, 8_000_000  # of a download, and how much of it is left for after the flood
 USER = "1010101010"
-
-
-@pytest.fixture(scope="module")
-def steered(topology, shunt, tmp_path_factory):
-    with steering(topology, shunt, tmp_path_factory.mktemp("floods")) as agent:
-        yield agent
 
 
 def flows(agent):
@@ -65,7 +57,6 @@ def is_over(process, seconds):
     return False
 
 
-@FAMILIES
 @pytest.mark.parametrize("kind, reason", [("syn", "SYN"), ("ack", "COOKIE_BAD")])
 def test_a_flood_makes_no_flow_and_nobody_notices_it(topology, steered, family, kind, reason):
     digest = topology.candidate.file(SIZE)
@@ -122,7 +113,6 @@ def unusual(agent):
     return {row["name"] for row in agent.status()["unusual"]}
 
 
-@FAMILIES
 def test_a_full_flow_table_refuses_whoever_comes_and_says_so(topology, make_agent, family):
     agent = make_agent(arguments=["--flows", 4]).start()
     with contextlib.ExitStack() as stack:
@@ -145,7 +135,6 @@ def test_a_full_flow_table_refuses_whoever_comes_and_says_so(topology, make_agen
         assert agent.maps.flows() == 4
 
 
-@FAMILIES
 def test_requests_that_find_no_hold_buffer_come_again(topology, make_agent, family):
     agent = make_agent(arguments=["--holds", 2]).start()
     with contextlib.ExitStack() as stack:

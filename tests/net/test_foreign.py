@@ -10,7 +10,6 @@ import pytest
 
 from agent import client, frontend_url
 
-FAMILIES = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 
 
 @pytest.fixture
@@ -21,19 +20,16 @@ def untouched(agent):
     assert (agent.maps.dump("shunt_reason"), agent.maps.counts()) == before
 
 
-@FAMILIES
 def test_a_ping_passes(topology, untouched, family):
     for target in (topology.baseline.address[family], topology.client1.gateway[family], topology.client2.address[family]):
         topology.client1.run("ping", "-n", "-c", "3", "-i", "0.05", "-W", "2", target)
 
 
-@FAMILIES
 @pytest.mark.parametrize("size", [8, 1400, 20_000], ids=["small", "full", "fragmented"])
 def test_a_ping_of_every_size_passes(topology, untouched, family, size):
     topology.client1.run("ping", "-n", "-c", "2", "-i", "0.05", "-W", "2", "-s", size, topology.candidate.address[family])
 
 
-@FAMILIES
 def test_a_direct_connection_to_a_pod_keeps_its_addresses_and_ports(topology, untouched, family):
     pod = topology.candidate
     for _ in range(20):
@@ -49,7 +45,6 @@ def test_a_direct_connection_to_a_pod_keeps_its_addresses_and_ports(topology, un
         assert response.getheader("version") == "flowers-v2", "no header of a user moves a direct connection"
 
 
-@FAMILIES
 @pytest.mark.parametrize("port", [80, 5353])
 def test_a_udp_flow_passes_byte_for_byte(topology, untouched, family, port):
     """UDP also on the frontend's port number, towards an address that is not the frontend's."""

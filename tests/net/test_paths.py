@@ -11,21 +11,14 @@ import pytest
 
 from agent import client, frontend_url
 from oracle import ETH_P_ALL
-from peers import USERS, curl, steering
+from peers import USERS, curl
 from topology import Namespace, run, wait_for
 
 SIZE_DOWN, SIZE_UP = 10_000_000, 5_000_000
-FAMILIES = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 
 # IFLA_*: Debian's ip knows two of them.
 BIG_TCP = {"gso_max_size": 41, "gro_max_size": 58, "gso_ipv4_max_size": 63, "gro_ipv4_max_size": 64}
 BIG, USUAL = 180_000, 65_536
-
-
-@pytest.fixture(scope="module")
-def steered(topology, shunt, tmp_path_factory):
-    with steering(topology, shunt, tmp_path_factory.mktemp("paths")) as agent:
-        yield agent
 
 
 def pod_of(topology, user):
@@ -75,7 +68,6 @@ def mtus(topology, clients, pods):
 
 
 # The last two: an end offers segments that its path does not take; ICMP alone tells.
-@FAMILIES
 @pytest.mark.parametrize("clients, pods", [((9000, 9000), (9000, 9000)), ((9000, 9000), (1500, 1500)), ((1500, 1500), (9000, 9000)),
                                            ((1500, 1500), (1400, 1400)), ((1500, 1500), (1300, 1500)), ((1300, 1500), (1500, 1500))],
                          ids=["jumbo", "jumbo-clients", "jumbo-pods", "tunnelled-pods", "narrow-before-pods", "narrow-before-clients"])
@@ -115,14 +107,12 @@ def routed(topology, box, mtu):
         forget_paths(topology)
 
 
-@FAMILIES
 @pytest.mark.parametrize("mtu", [1500, 1300])
 def test_a_pod_behind_a_router_gets_and_gives_whole_bodies(topology, steered, family, mtu, tmp_path):
     with routed(topology, topology.baseline, mtu):
         bodies_arrive_whole(topology, family, tmp_path)
 
 
-@FAMILIES
 @pytest.mark.parametrize("mtu", [1500, 1300])
 def test_a_client_behind_a_router_gets_and_gives_whole_bodies(topology, steered, family, mtu, tmp_path):
     """The router's "too big" is about packets of the frontend; the pod must understand it."""
@@ -179,7 +169,6 @@ class Longest(threading.Thread):
                 self.length = max(self.length, self.sock.recv_into(self.buffer, 64, socket.MSG_TRUNC))
 
 
-@FAMILIES
 def test_packets_of_more_than_64_kib_are_steered(topology, steered, family, tmp_path):
     with mtus(topology, (9000, 9000), (9000, 9000)), big_tcp(topology):
         longest = Longest(topology, topology.client1.box)
@@ -208,7 +197,6 @@ def tagged(topology, box, vlan_object):
         pins.rmdir()
 
 
-@FAMILIES
 def test_clients_in_a_vlan_are_steered_at_the_link_that_carries_it(topology, steered, build, family, tmp_path):
     with tagged(topology, topology.client1, build / "tests" / "lib" / "vlan.bpf.o"):
         bodies_arrive_whole(topology, family, tmp_path)

@@ -3,13 +3,7 @@
 
 import pytest
 
-from peers import CLIENTS, SERVERS, requests, serve, steering
-
-
-@pytest.fixture(scope="module")
-def steered(topology, shunt, tmp_path_factory):
-    with steering(topology, shunt, tmp_path_factory.mktemp("peers")) as agent:
-        yield agent
+from peers import CLIENTS, SERVERS, requests, serve
 
 
 @pytest.fixture(scope="module", params=SERVERS)

@@ -15,7 +15,6 @@ from mangle import mangled
 from redirect_peer import redirecting
 from topology import Box, Bridge, HostNetworkPod, Outside, Pod, Topology, wait_for
 
-FAMILIES = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 USERS = {"1111100000": "flowers-v1", "1010101010": "flowers-v2"}
 OWN = {4: "169.254.115.104", 6: "fd73:6875:6e74::1"}  # SHUNT_OWN_V4, SHUNT_OWN_V6 of abi.h
 CONNECTION = {4: "10.96.0.20", 6: "fd00:96::20"}
@@ -88,10 +87,6 @@ def assert_bytes_arrive(box, family, user, pod, tmp_path, frontends=None):
     assert pod.uploaded(stored) == expected
 
 
-def reasons(agent):
-    return {row["name"]: row["count"] for row in agent.json("status", "--interval", "0", "--all")["reasons"]}
-
-
 def purposes(agent):
     return {row["interface"]: row["purpose"] for row in agent.status()["attachments"]}
 
@@ -133,14 +128,13 @@ class TestBridge:
                 assert seen_address(box, family, user) == box.address[family]
                 assert_bytes_arrive(box, family, user, pod, tmp_path)
 
-    @FAMILIES
     def test_a_refused_request_finds_another_pod_on_the_bridge(self, topology, folder, make_agent, family):
         """The next pod's SYN is sent from the egress side, into a bridge."""
         nobody = topology.client2  # an address at which nobody listens
         set_pods(folder, baseline=[(topology.bridged_baseline, None), (nobody, None)], candidate=[(topology.bridged_candidate, None)])
         agent = make_agent(interfaces="client*,b*").start()
         assert_flawless(client(topology.bridged_client, frontend_url(family), "--requests 200 --timeout 3"))
-        assert reasons(agent)["LEG_REFUSED"] > 0
+        assert agent.reason("LEG_REFUSED") > 0
 
 
 # ---- clients outside, pods here and on another node
@@ -168,7 +162,6 @@ class TestOutside:
     def pods_elsewhere(self, topology, folder):
         set_pods(folder, baseline=[(topology.far_baseline, "there")], candidate=[(topology.far_candidate, "there")])
 
-    @FAMILIES
     def test_a_client_outside_reaches_pods_here_with_its_own_address(self, topology, folder, make_agent, family, tmp_path):
         set_pods(folder, baseline=[(topology.baseline, "here")], candidate=[(topology.candidate, None)])
         agent = make_agent(arguments=ARGUMENTS).start()
@@ -176,27 +169,24 @@ class TestOutside:
         for user, pod in zip(USERS, topology.pods):
             assert seen_address(topology.outside.client, family, user) == topology.outside.client.address[family]
             assert_bytes_arrive(topology.outside.client, family, user, pod, tmp_path)
-        assert reasons(agent)["LEG_NODE"] == 0, "only what needs it pays"
+        assert agent.reason("LEG_NODE") == 0, "only what needs it pays"
 
-    @FAMILIES
     def test_pods_on_another_node_answer_a_client_outside_through_this_node(self, topology, pods_elsewhere, make_agent, family, tmp_path):
         agent = make_agent(arguments=ARGUMENTS).start()
         assert_steered(topology.outside.client, family)
         for user, pod in zip(USERS, (topology.far_baseline, topology.far_candidate)):
             assert seen_address(topology.outside.client, family, user) == NODE[family]
             assert_bytes_arrive(topology.outside.client, family, user, pod, tmp_path)
-        assert reasons(agent)["LEG_NODE"] > 0
+        assert agent.reason("LEG_NODE") > 0
 
-    @FAMILIES
     def test_pods_on_another_node_see_the_address_of_a_client_in_a_pod_here(self, topology, pods_elsewhere, make_agent, family, tmp_path):
         agent = make_agent(arguments=ARGUMENTS).start()
         assert_steered(topology.client1, family)
         for user, pod in zip(USERS, (topology.far_baseline, topology.far_candidate)):
             assert seen_address(topology.client1, family, user) == topology.client1.address[family]
             assert_bytes_arrive(topology.client1, family, user, pod, tmp_path)
-        assert reasons(agent)["LEG_NODE"] == 0
+        assert agent.reason("LEG_NODE") == 0
 
-    @FAMILIES
     def test_one_connection_has_legs_to_pods_here_and_on_another_node(self, topology, folder, make_agent, family):
         set_pods(folder, baseline=[(topology.baseline, "here")], candidate=[(topology.far_candidate, "there")])
         make_agent(arguments=ARGUMENTS).start()
@@ -204,18 +194,16 @@ class TestOutside:
         assert_flawless(result)
         assert result["connections"] == 3
 
-    @FAMILIES
     def test_a_pod_here_that_refuses_is_replaced_by_one_on_another_node_and_the_other_way_round(self, topology, folder, make_agent, family):
         nobody_here, nobody_there = topology.client2, topology.outside.client
         set_pods(folder, baseline=[(topology.far_baseline, "there"), (nobody_here, "here")],
                  candidate=[(topology.candidate, "here"), (nobody_there, "there")])
         agent = make_agent(arguments=ARGUMENTS).start()
         for box in (topology.outside.client, topology.client1):
-            refused = reasons(agent)["LEG_REFUSED"]
+            refused = agent.reason("LEG_REFUSED")
             assert_flawless(client(box, frontend_url(family), "--requests 300 --timeout 3"))
-            assert reasons(agent)["LEG_REFUSED"] > refused
+            assert agent.reason("LEG_REFUSED") > refused
 
-    @FAMILIES
     def test_with_the_local_policy_a_client_outside_gets_pods_of_this_node_only(self, topology, folder, make_agent, family):
         set_pods(folder, baseline=[(topology.baseline, "here"), (topology.far_baseline, "there")],
                  candidate=[(topology.candidate, "here"), (topology.far_candidate, "there")])
@@ -224,7 +212,7 @@ class TestOutside:
         assert_flawless(client(topology.outside.client, frontend_url(family), "--requests 200 --timeout 3"))
         for user in USERS:
             assert seen_address(topology.outside.client, family, user) == topology.outside.client.address[family]
-        assert reasons(agent)["LEG_NODE"] == 0
+        assert agent.reason("LEG_NODE") == 0
         pods = {curl(topology.client1, url(family, "/whoami"), user=f"111{i:07b}").split()[2] for i in range(30)}
         assert pods == {topology.baseline.address[family], topology.far_baseline.address[family]}, "clients inside have all pods"
 
@@ -236,7 +224,7 @@ class TestOutside:
             with pytest.raises(ConnectionError):
                 connection.request("GET", "/", headers={"Host": "example.com"})
                 connection.getresponse()
-        assert reasons(agent)["NO_POD"] == 1
+        assert agent.reason("NO_POD") == 1
         assert_flawless(client(topology.client1, frontend_url(4), "--requests 50 --timeout 3"))
 
     def test_without_an_address_of_the_node_the_plan_says_so_and_pods_here_serve(self, topology, folder, make_agent):
@@ -285,7 +273,6 @@ class TestOutside:
 # ---- a pod that is its own client
 
 class TestHairpin:
-    @FAMILIES
     def test_a_pod_reaches_its_own_frontend_and_gets_its_version(self, topology, make_agent, family, tmp_path):
         agent = make_agent(interfaces="client*,baseline,candidate").start()
         for user, pod in zip(USERS, topology.pods):
@@ -294,18 +281,16 @@ class TestHairpin:
             assert_bytes_arrive(pod, family, user, pod, tmp_path)
             other = next(p for p in topology.pods if p is not pod)
             assert seen_address(other, family, user) == other.address[family], "another pod sees its client's address"
-        assert reasons(agent)["LEG_HAIRPIN"] > 0
+        assert agent.reason("LEG_HAIRPIN") > 0
 
-    @FAMILIES
     def test_a_pod_that_is_not_its_versions_only_one_gets_another(self, topology, folder, make_agent, family):
         third = third_pod(topology)
         set_pods(folder, baseline=[(topology.baseline, None), (third, None)], candidate=[(topology.candidate, None)])
         agent = make_agent(interfaces="client*,baseline,candidate,third").start()
         for pod, other in ((topology.baseline, third), (third, topology.baseline)):
             assert {curl(pod, url(family, "/whoami"), user=f"111{i:07b}").split()[2] for i in range(20)} == {other.address[family]}
-        assert reasons(agent)["LEG_HAIRPIN"] == 0
+        assert agent.reason("LEG_HAIRPIN") == 0
 
-    @FAMILIES
     def test_a_connection_frontend_of_ones_own(self, topology, folder, make_agent, family, tmp_path):
         folder.write("connections.yaml", CONNECTION_ROUTE.replace("weight: 50", "weight: 100", 1).replace("weight: 50", "weight: 0"))
         make_agent(interfaces="client*,baseline,candidate").start()
@@ -349,26 +334,22 @@ class TestHost:
     def agent(self, make_agent):
         return make_agent(arguments=("--host",)).start()
 
-    @FAMILIES
     def test_processes_of_the_node_are_steered(self, topology, agent, family, tmp_path):
         assert_steered(topology.node, family)
         for user, pod in zip(USERS, topology.pods):
             assert seen_address(topology.node, family, user) == OWN[family]
             assert_bytes_arrive(topology.node, family, user, pod, tmp_path)
-        assert reasons(agent)["LEG_HOST"] > 0
+        assert agent.reason("LEG_HOST") > 0
 
-    @FAMILIES
     def test_a_process_may_have_any_address_of_the_node(self, topology, agent, family):
         for address in (topology.client1.gateway[family], topology.baseline.gateway[family]):
             answer = curl(topology.node, url(family, "/"), "--interface", address, "-w", "%{local_ip}", user="1010101010")
             assert answer.split() == ["flowers-v2", address]
 
-    @FAMILIES
     def test_clients_in_pods_are_steered_as_before(self, topology, agent, family):
         assert_steered(topology.client1, family)
         assert seen_address(topology.client1, family, "1010101010") == topology.client1.address[family]
 
-    @FAMILIES
     def test_a_hostnetwork_pod_serves_clients_in_pods_and_the_node(self, topology, folder, make_agent, family):
         """Its address is the node's."""
         with contextlib.closing(HostNetworkPod(topology, "flowers-v1", 8080)) as pod:
@@ -376,7 +357,7 @@ class TestHost:
             agent = make_agent(arguments=("--host",)).start()
             assert_steered(topology.client2, family)
             assert_steered(topology.node, family)
-        assert reasons(agent)["LEG_HOST"] > 0
+        assert agent.reason("LEG_HOST") > 0
 
     def test_new_frontends_are_routed_and_old_ones_no_more(self, topology, folder, agent):
         def routes():
@@ -437,7 +418,6 @@ class TestHost:
         finally:
             topology.node.run("ip", "link", "del", "shunt0")
 
-    @FAMILIES
     def test_the_node_reaches_pods_on_another_node(self, wide, shunt, folder, family, tmp_path):
         set_pods(folder, baseline=[(wide.far_baseline, "there")], candidate=[(wide.candidate, "here")])
         agent = Agent(wide, shunt, folder, name="host", arguments=(*ARGUMENTS, "--host")).start()
@@ -459,7 +439,6 @@ class TestRedirectPeer:
 
     INTERFACES = "client*,baseline,candidate"
 
-    @FAMILIES
     def test_answers_are_met_where_they_come_in(self, topology, make_agent, cni, family, tmp_path):
         agent = make_agent(interfaces=self.INTERFACES, arguments=("--return-at", "pods")).start()
         assert_steered(topology.client1, family)
@@ -474,14 +453,13 @@ class TestRedirectPeer:
         make_agent(interfaces=self.INTERFACES).start()
         assert client(topology.client1, frontend_url(4), "--requests 3 --timeout 1")["errors"] == 3
 
-    @FAMILIES
     def test_pods_that_refuse_are_replaced_and_a_pod_is_its_own_client(self, topology, folder, make_agent, cni, family):
         set_pods(folder, baseline=[(topology.baseline, None), (topology.client2, None)], candidate=[(topology.candidate, None)])
         agent = make_agent(interfaces=self.INTERFACES, arguments=("--return-at", "pods")).start()
         assert_flawless(client(topology.client1, frontend_url(family), "--requests 200 --timeout 3"))
-        assert reasons(agent)["LEG_REFUSED"] > 0
+        assert agent.reason("LEG_REFUSED") > 0
         assert_steered(topology.candidate, family)
-        assert reasons(agent)["LEG_HAIRPIN"] > 0
+        assert agent.reason("LEG_HAIRPIN") > 0
 
     def test_a_restart_may_change_the_option_both_ways(self, topology, make_agent, cni):
         agent = make_agent(interfaces=self.INTERFACES, arguments=("--return-at", "pods")).start()
@@ -565,7 +543,6 @@ class TestConnections:
         yield request.param
         topology.offloads(True)
 
-    @FAMILIES
     def test_the_pod_sees_its_client_and_every_byte_arrives(self, topology, agent, offloads, family, tmp_path):
         for box in topology.clients:
             pods = {curl(box, url(family, "/", CONNECTION)).strip() for _ in range(10)}
@@ -574,7 +551,6 @@ class TestConnections:
             assert seen_address(box, family, None, CONNECTION) == box.address[family]
             assert_bytes_arrive(box, family, None, pod, tmp_path, CONNECTION)
 
-    @FAMILIES
     def test_every_byte_arrives_over_a_bad_network(self, topology, build, agent, family, tmp_path):
         version = curl(topology.client1, url(family, "/", CONNECTION)).strip()
         pod = next(pod for pod in topology.pods if pod.version == version)
@@ -582,12 +558,10 @@ class TestConnections:
             assert_bytes_arrive(topology.client1, family, None, pod, tmp_path, CONNECTION)
             assert mangle.done()["lose"]
 
-    @FAMILIES
     def test_a_connection_stays_and_carries_many_requests(self, topology, agent, family):
         versions = keep_alive(topology.client1, family, ["1111100000", "1010101010"] * 100, CONNECTION)
         assert len(versions) == 200 and len(set(versions)) == 1, "who the user is does not matter here"
 
-    @FAMILIES
     def test_either_side_may_close_its_half_first(self, topology, folder, make_agent, family):
         def answer_at_the_end(connection):
             connection.sendall(b"got %d bytes\n" % len(read_all(connection)) * 10_000)
@@ -612,7 +586,6 @@ class TestConnections:
             wait_for(lambda: heard == [b"y" * 1_000_000], lambda: f"a million bytes heard, but {[len(h) for h in heard]}")
         wait_for(lambda: agent.maps.flows() == 0, lambda: f"flows ended, but {agent.maps.flows()}")
 
-    @FAMILIES
     def test_a_pod_that_refuses_refuses_its_client(self, topology, folder, make_agent, family):
         folder.write("connections.yaml", CONNECTION_ROUTE)
         set_port(folder, 9000)
@@ -623,7 +596,6 @@ class TestConnections:
             assert read_all(sock) == b"here\n", "the next connection is another one"
         wait_for(lambda: agent.maps.flows() == 0, lambda: f"flows ended, but {agent.maps.flows()}")
 
-    @FAMILIES
     def test_the_clients_own_connection_to_the_pod_may_have_the_same_port(self, topology, folder, make_agent, family):
         folder.write("connections.yaml", CONNECTION_ROUTE)
         agent = make_agent().start()
@@ -646,4 +618,4 @@ class TestConnections:
             assert ports[:2] == ports[2:] and ports[0] != ports[1]
             steered.close()
             direct.close()
-        assert reasons(agent)["LEG_PORT"] >= 10
+        assert agent.reason("LEG_PORT") >= 10

@@ -14,21 +14,10 @@ import pytest
 import websockets
 
 from agent import frontend_url
-from peers import HERE, SECONDS, USERS, apache2, body_file, content, curl, serve, steering
+from peers import HERE, SECONDS, USERS, apache2, body_file, content, curl, serve
 from topology import FRONTEND, FRONTEND_PORT, run, wait_for
 
 SSE_SECONDS = int(os.environ.get("SHUNT_SSE_SECONDS", "60"))
-
-
-@pytest.fixture(scope="module")
-def steered(topology, shunt, tmp_path_factory):
-    with steering(topology, shunt, tmp_path_factory.mktemp("protocols")) as agent:
-        yield agent
-
-
-@pytest.fixture(params=[4, 6], ids=["ipv4", "ipv6"])
-def family(request):
-    return request.param
 
 
 def odd(kind):
@@ -268,12 +257,9 @@ def caddy_as(site, tls=""):
 def not_http(steered):
     """Inside the test the reason is counted."""
 
-    def count():
-        return next(reason["count"] for reason in steered.status()["reasons"] if reason["name"] == "NOT_HTTP")
-
-    before = count()
+    before = steered.reason("NOT_HTTP")
     yield
-    assert count() > before
+    assert steered.reason("NOT_HTTP") > before
 
 
 def curl_to(box, family, url, *arguments):

@@ -52,7 +52,6 @@ STAMP_NS = 10_000
 SHORT_NS = 1_000_000  # what takes longer is held to the 2 % alone
 
 
-@pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("path, load", LOADS, ids=[f"{path[1:].replace('/', '-') or 'root'}" for path, _ in LOADS])
 @pytest.mark.parametrize("user, version", [("111", "flowers-v1"), ("101", "flowers-v2")])
 def test_counts_and_latencies_equal_the_bystanders(topology, agent, family, path, load, user, version):
@@ -92,7 +91,6 @@ def test_answers_are_counted_by_status_class_and_server_errors_as_errors(topolog
     assert (numbers["requests"], numbers["errors"]) == (100, 30)
 
 
-@pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 def test_a_connection_that_the_client_resets_before_its_answer_is_an_error(topology, agent, family):
     for i in range(5):
         with topology.client1.entered():

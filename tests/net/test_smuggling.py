@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from peers import HERE, SECONDS, SERVERS, USERS, serve, steering
+from peers import HERE, SECONDS, SERVERS, USERS, serve
 from topology import FRONTEND, FRONTEND_PORT
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "smuggling.md"
@@ -87,12 +87,6 @@ ALL = {name: command for name, command in SERVERS.items() if name != "python-chu
 def test_every_row_of_the_document_is_tested():
     rows = re.findall(r"^\| `([a-z-]+)` \|", DOC.read_text(), re.M)
     assert rows == list(CASES)
-
-
-@pytest.fixture(scope="module")
-def steered(topology, shunt, tmp_path_factory):
-    with steering(topology, shunt, tmp_path_factory.mktemp("smuggling")) as agent:
-        yield agent
 
 
 def pins(steered):

@@ -5,7 +5,6 @@ import pytest
 
 from agent import client, frontend_url
 
-FAMILIES = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 
 
 def assert_flawless(result, requests):
@@ -15,7 +14,6 @@ def assert_flawless(result, requests):
     assert set(result["versions"]) == {"flowers-v1", "flowers-v2"}, "the run must have had users of both versions"
 
 
-@FAMILIES
 def test_2000_requests_on_new_connections_all_see_the_version_of_their_user(topology, agent, family):
     result = client(topology.client1, frontend_url(family), "--requests 2000")
     assert_flawless(result, 2000)
@@ -23,12 +21,10 @@ def test_2000_requests_on_new_connections_all_see_the_version_of_their_user(topo
     assert result["users"].keys() == {"111", "101", "none"}
 
 
-@FAMILIES
 def test_the_server_may_close_first(topology, agent, family):
     assert_flawless(client(topology.client1, frontend_url(family), "--requests 500 --connection-close"), 500)
 
 
-@FAMILIES
 def test_20_keep_alive_connections_that_mix_users_see_the_right_version_each_request(topology, agent, family):
     result = client(topology.client1, frontend_url(family), "--requests 2000 --keep-alive 20")
     assert_flawless(result, 2000)

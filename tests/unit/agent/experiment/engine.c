@@ -7,7 +7,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "../../../lib/tree.h"
 #include "experiment/status.h"
 #include "experiment/trial.h"
 #include "shunt/histogram.h"
@@ -253,14 +253,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
 	struct bench *bench = *state;
@@ -270,7 +262,7 @@ static int teardown(void **state)
 	uv_run(&bench->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&bench->loop), 0);
 	world_free(&bench->world);
-	nftw(bench->folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	tree_remove(bench->folder);
 	free(bench->steered_to);
 	free(bench->salt);
 	free(bench);

@@ -6,7 +6,6 @@
 #include "reading/provider.h"
 
 #include <arpa/inet.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "../../../lib/tree.h"
 #include "reading/query.h"
 #include "util/cleanup.h"
 #include "util/text.h"
@@ -197,14 +197,6 @@ static int setup(void **state)
 	return provider_new(&bench.loop, &(struct secret_source){ .folder = bench.folder }, &bench.provider);
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
 	(void)state;
@@ -215,7 +207,7 @@ static int teardown(void **state)
 	uv_close((uv_handle_t *)&bench.poll, NULL);
 	uv_run(&bench.loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&bench.loop), 0);
-	nftw(bench.folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	tree_remove(bench.folder);
 	return 0;
 }
 

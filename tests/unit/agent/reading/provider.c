@@ -3,7 +3,6 @@
 #include "reading/provider.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "../../../lib/tree.h"
 #include "reading/query.h"
 #include "util/cleanup.h"
 #include "util/text.h"
@@ -260,14 +260,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
 	struct bench *bench = *state;
@@ -278,7 +270,7 @@ static int teardown(void **state)
 	uv_close((uv_handle_t *)&bench->limit, NULL);
 	uv_run(&bench->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&bench->loop), 0);
-	nftw(bench->secrets, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	tree_remove(bench->secrets);
 	free(bench);
 	return 0;
 }

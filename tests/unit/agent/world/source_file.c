@@ -2,7 +2,6 @@
 #include "world/source_file.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "../../../lib/tree.h"
 #include "util/cleanup.h"
 
 #define SERVICE(name, address) "---\n{apiVersion: v1, kind: Service, metadata: {name: " name "}, spec: {clusterIP: " address "}}\n"
@@ -70,19 +70,13 @@ static void forget(struct folder *f)
 	manifest_errors_release(&f->errors);
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
 	struct folder *f = *state;
 
 	forget(f);
 	source_file_free(&f->source);
-	assert_int_equal(nftw(f->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(tree_remove(f->dir), 0);
 	free(f);
 	return 0;
 }
