@@ -11,6 +11,8 @@
 
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "world/errors.h"
+#include "world/source_file.h"
 
 #define OPTIONS_MAX 32 /* of one command, common ones included */
 
@@ -251,4 +253,22 @@ int cmd_main(const struct cmd *const *commands, size_t count, int argc, char **a
 	log_err(0, "unknown command %s", verb);
 	print_commands(stderr, commands, count);
 	return CMD_USAGE;
+}
+
+/* ---- what commands share ---------------------------------------------------------------------------------------------------------------- */
+
+int cmd_load_world(const char *path, struct world **ret_world)
+{
+	struct manifest_errors errors = {};
+	int r = source_file_load(path, ret_world, &errors);
+
+	if (r < 0)
+		return log_err(r, "%s", path);
+	for (size_t i = 0; i < errors.count; i++) {
+		_cleanup_free_ char *text = manifest_error_text(&errors.items[i]);
+
+		log_err(0, "%s", text ?: "out of memory");
+	}
+	manifest_errors_release(&errors);
+	return 0;
 }

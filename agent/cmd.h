@@ -82,6 +82,13 @@ struct cmd {
  */
 int cmd_main(const struct cmd *const *commands, size_t count, int argc, char **argv);
 
+/*
+ * The objects of a file or folder of manifests, for a command that works without the agent. What is wrong in them is logged and left out. 0 with a
+ * world (world_free), or a negative errno, logged.
+ */
+struct world;
+int cmd_load_world(const char *path, struct world **ret_world);
+
 extern const struct cmd cmd_status, cmd_run, cmd_describe, cmd_explain, cmd_events, cmd_metric, cmd_simulate, cmd_power, cmd_unload, cmd_version;
 
 #endif

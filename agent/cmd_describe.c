@@ -12,7 +12,6 @@
 #include "util/emit.h"
 #include "util/log.h"
 #include "util/text.h"
-#include "world/source_file.h"
 
 struct describe_options {
 	struct cmd_common common;
@@ -37,23 +36,6 @@ static char *agent_folder(const char *run_dir)
 		return strdup(folder);
 	log_err(0, "shunt describe: no agent has left %s, so the folder of the manifests is not known; name it with --dir DIR", path ?: run_dir);
 	return NULL;
-}
-
-static int read_world(const char *folder, struct world **ret_world)
-{
-	_cleanup_(source_file_free) struct source_file *source = NULL;
-	struct manifest_errors errors = {};
-	int r = source_file_new(folder, &source);
-
-	if (r == 0)
-		r = source_file_read(source, ret_world, &errors);
-	for (size_t i = 0; i < errors.count; i++) {
-		_cleanup_free_ char *text = manifest_error_text(&errors.items[i]);
-
-		log_warn("%s", text ?: "out of memory");
-	}
-	manifest_errors_release(&errors);
-	return r;
 }
 
 /* The status object; NULL in *ret_status: the experiment has none yet. */
@@ -91,7 +73,7 @@ static int run(const void *options, int argc, char **argv)
 	const struct experiment *experiment;
 
 	(void)argc;
-	if (!folder || read_world(folder, &world) < 0)
+	if (!folder || cmd_load_world(folder, &world) < 0)
 		return CMD_FAILED;
 	experiment = world_experiment(world, o->ns, argv[0]);
 	if (!experiment) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * shunt metric test FILE: asks for one metric as an experiment would, and shows each step: request, answer, what jq made of it, value. What comes from
+ * shunt metric test MANIFESTS: asks for one metric as an experiment would, and shows each step: request, answer, what jq made of it, value. What comes from
  * a secret is shown as ***. Needs no agent and no root.
  */
 #include "cmd.h"
@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
+#include <sys/stat.h>
 
 #include <uv.h>
 
@@ -21,9 +21,8 @@
 #include "util/emit.h"
 #include "util/log.h"
 #include "util/text.h"
-#include "world/manifest.h"
+#include "world/world.h"
 
-#define FILE_MAX (1 << 20)
 #define BODY_SHOWN 4096 /* bytes of an answer */
 
 struct metric_options {
@@ -37,10 +36,10 @@ static const struct metric_options defaults = { .common = CMD_COMMON_DEFAULTS, .
 
 static const struct cmd_option cmd_options[] = {
 	{ "version", 0, CMD_STRING, "NAME", "the version to ask about; placeholder $name", offsetof(struct metric_options, version) },
-	{ "metric", 'm', CMD_STRING, "[NS/]NAME", "which Metric, when FILE has several", offsetof(struct metric_options, metric) },
-	{ "variable", 0, CMD_STRINGS, "NAME=VALUE", "a variable of the version, besides those of an Experiment in FILE", offsetof(struct metric_options, variables) },
+	{ "metric", 'm', CMD_STRING, "[NS/]NAME", "which Metric, when there are several", offsetof(struct metric_options, metric) },
+	{ "variable", 0, CMD_STRINGS, "NAME=VALUE", "a variable of the version, besides those of its Experiment", offsetof(struct metric_options, variables) },
 	{ "elapsed", 0, CMD_SECONDS, "S", "seconds since the experiment's start, placeholder $elapsedTime; 60 when absent", offsetof(struct metric_options, elapsed) },
-	{ "secrets", 0, CMD_STRING, "DIR", "folder of secrets, DIR/<namespace>/<name>/<key>; .secrets beside FILE when absent; a Secret object in FILE serves, too", offsetof(struct metric_options, secrets) },
+	{ "secrets", 0, CMD_STRING, "DIR", "folder of secrets, DIR/<namespace>/<name>/<key>; .secrets in the folder of MANIFESTS when absent; a Secret object in them serves, too", offsetof(struct metric_options, secrets) },
 	{ "timeout", 0, CMD_SECONDS, "S", "deadline of the query with its attempts; 5 when absent, as an experiment's at most", offsetof(struct metric_options, timeout) },
 };
 
@@ -81,58 +80,6 @@ static const struct emit_section sections[] = {
 
 /* ---- the manifests ---------------------------------------------------------------------------------------------------------------------- */
 
-static int read_file(const char *path, char **ret_text, size_t *ret_size)
-{
-	_cleanup_file_ FILE *file = fopen(path, "re");
-	_cleanup_free_ char *text = malloc(FILE_MAX + 1);
-
-	if (!file)
-		return log_err(-errno, "shunt metric: cannot open %s", path);
-	if (!text)
-		return -ENOMEM;
-	*ret_size = fread(text, 1, FILE_MAX + 1, file);
-	if (ferror(file))
-		return log_err(-EIO, "shunt metric: cannot read %s", path);
-	if (*ret_size > FILE_MAX) {
-		log_err(0, "shunt metric: %s has more than %d bytes", path, FILE_MAX);
-		return -EFBIG;
-	}
-	*ret_text = TAKE_PTR(text);
-	return 0;
-}
-
-static bool concerns_us(const struct manifest_document *document)
-{
-	const char *kind = json_string_value(json_object_get(document->root, "kind"));
-
-	return kind && (strcmp(kind, "Metric") == 0 || strcmp(kind, "Experiment") == 0 || strcmp(kind, "Secret") == 0);
-}
-
-static int read_world(const char *path, struct world *world)
-{
-	struct manifest_documents documents = {};
-	struct manifest_errors errors = {};
-	_cleanup_free_ char *text = NULL;
-	size_t size = 0;
-	int r = read_file(path, &text, &size);
-
-	if (r == 0)
-		r = manifest_parse(path, text, size, time(NULL), &documents, &errors);
-	for (size_t i = 0; r == 0 && i < documents.count; i++)
-		if (concerns_us(&documents.items[i]) && manifest_decode(&documents.items[i], world, &errors) == -ENOMEM)
-			r = -ENOMEM;
-	for (size_t i = 0; i < errors.count; i++) {
-		_cleanup_free_ char *problem = manifest_error_text(&errors.items[i]);
-
-		log_err(0, "%s", problem ?: "out of memory");
-	}
-	if (r == 0 && errors.count)
-		r = -EBADMSG;
-	manifest_documents_release(&documents);
-	manifest_errors_release(&errors);
-	return r;
-}
-
 static bool is_named(const struct metric *metric, const char *name)
 {
 	const char *slash = strchr(name, '/');
@@ -157,8 +104,8 @@ static const struct metric *choose_metric(const struct world *world, const char 
 	}
 	if (found == 1)
 		return chosen;
-	if (name)
-		log_err(0, "shunt metric: %s has %zu Metrics %s", path, found, name);
+	if (name || !found)
+		log_err(0, "shunt metric: %s has %zu Metrics %s", path, found, name ?: "that can be read");
 	else
 		log_err(0, "shunt metric: %s has %zu Metrics; name one with --metric", path, found);
 	for (size_t i = 0; i < world->metric_count; i++)
@@ -327,10 +274,20 @@ static void test_mock(const struct metric_options *o, struct test *test)
 	free(reading.problem);
 }
 
-static int run_test(const struct metric_options *o, const char *path, const struct world *world, struct test *test)
+/* Where the agent looks for secrets, if it ran with these manifests. */
+static char *secrets_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *folder = o->secrets ? strdup(o->secrets) : text_printf("%.*s.secrets", slash ? (int)(slash + 1 - path) : 0, path);
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return text_printf("%s/.secrets", path);
+	return text_printf("%.*s.secrets", slash ? (int)(slash + 1 - path) : 0, path);
+}
+
+static int run_test(const struct metric_options *o, const char *path, const struct world *world, struct test *test)
+{
+	_cleanup_free_ char *folder = o->secrets ? strdup(o->secrets) : secrets_of(path);
 	const struct secret_source secrets = { folder, &world };
 	const struct version_detail version = find_version(world, o->version);
 	_cleanup_json_ json_t *values = query_values(&version, (int64_t)(o->elapsed * 1e3));
@@ -359,19 +316,18 @@ static json_t *new_document(const struct metric *metric, const char *version)
 static int run(const void *options, int argc, char **argv)
 {
 	const struct metric_options *o = options;
-	_cleanup_(world_free) struct world *world = calloc(1, sizeof(*world));
+	_cleanup_(world_free) struct world *world = NULL;
 	_cleanup_json_ json_t *document = NULL;
 	struct test test = {};
 	int r;
 
 	(void)argc;
 	if (strcmp(argv[0], "test") != 0 || !o->version) {
-		log_err(0, "usage: shunt metric test FILE --version NAME");
+		log_err(0, "usage: shunt metric test MANIFESTS --version NAME");
 		return CMD_USAGE;
 	}
-	r = world ? read_world(argv[1], world) : -ENOMEM;
-	if (r < 0)
-		return r == -EBADMSG ? CMD_USAGE : CMD_FAILED;
+	if (cmd_load_world(argv[1], &world) < 0)
+		return CMD_FAILED;
 	test.metric = choose_metric(world, argv[1], o->metric);
 	if (!test.metric)
 		return CMD_USAGE;
@@ -389,11 +345,11 @@ static int run(const void *options, int argc, char **argv)
 
 const struct cmd cmd_metric = {
 	.name = "metric",
-	.arguments = "test FILE",
+	.arguments = "test MANIFESTS",
 	.arguments_min = 2,
 	.arguments_max = 2,
 	.summary = "Ask for one metric as an experiment would, and show request, reply and value",
-	.details = "FILE holds the Metric, and perhaps the Experiment whose version's variables it uses. What comes from a secret is shown as ***. Exit code 1: there\nis no value, and `problem` says why.",
+	.details = "MANIFESTS is a file or a folder with the Metric, and perhaps the Experiment whose version's variables it uses. What comes from a secret is shown as ***. Exit code 1: there\nis no value, and `problem` says why.",
 	.options = cmd_options,
 	.option_count = ARRAY_SIZE(cmd_options),
 	.defaults = &defaults,

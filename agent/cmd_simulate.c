@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* shunt simulate FILE: an experiment against users that are made up, thousands of times. Needs no agent and no root. */
+/* shunt simulate MANIFESTS: an experiment against users that are made up, thousands of times. Needs no agent and no root. */
 #include "cmd.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include "util/cleanup.h"
 #include "util/emit.h"
 #include "util/log.h"
-#include "world/manifest.h"
+#include "world/world.h"
 
 struct simulate_cmd_options {
 	struct cmd_common common;
@@ -30,7 +30,7 @@ static const struct simulate_cmd_options defaults = {
 #define OPTION(member) offsetof(struct simulate_cmd_options, member)
 
 static const struct cmd_option cmd_options[] = {
-	{ "name", 'n', CMD_STRING, "NAME", "of the experiment, when FILE has several", OPTION(name) },
+	{ "name", 'n', CMD_STRING, "NAME", "of the experiment, when there are several", OPTION(name) },
 	{ "runs", 'r', CMD_NUMBER, "N", "experiments (2000)", OPTION(simulate.runs) },
 	{ "users", 'u', CMD_NUMBER, "N", "new users in each iteration, over all versions (1000)", OPTION(simulate.users) },
 	{ "requests", 0, CMD_REAL, "N", "of a user, on average (3)", OPTION(simulate.requests) },
@@ -45,58 +45,7 @@ static const struct cmd_option cmd_options[] = {
 	{ "seed", 0, CMD_NUMBER, "N", "of the random numbers: the same seed gives the same result (1)", OPTION(seed) },
 };
 
-static int read_text(const char *path, char **ret_text, size_t *ret_size)
-{
-	_cleanup_free_ char *text = NULL; /* outlives the stream that writes it */
-	_cleanup_file_ FILE *file = fopen(path, "re"), *out = NULL;
-	char block[4096];
-	size_t n, size;
-
-	if (!file)
-		return -errno;
-	out = open_memstream(&text, &size);
-	if (!out)
-		return -ENOMEM;
-	while ((n = fread(block, 1, sizeof(block), file)) > 0)
-		fwrite(block, 1, n, out);
-	if (ferror(file) || fflush(out) != 0)
-		return -EIO;
-	*ret_size = size;
-	*ret_text = strndup(text, size);
-	return *ret_text ? 0 : -ENOMEM;
-}
-
-static int decode(const char *path, const char *text, size_t size, struct world *world, struct manifest_errors *errors)
-{
-	struct manifest_documents documents = {};
-	int r = manifest_parse(path, text, size, 0, &documents, errors);
-
-	for (size_t i = 0; i < documents.count && r != -ENOMEM; i++)
-		r = manifest_decode(&documents.items[i], world, errors);
-	manifest_documents_release(&documents);
-	return r == -ENOMEM ? r : errors->count ? -EINVAL : 0;
-}
-
-static int read_file(const char *path, struct world *world)
-{
-	struct manifest_errors errors = {};
-	_cleanup_free_ char *text = NULL;
-	size_t size;
-	int r = read_text(path, &text, &size);
-
-	if (r < 0)
-		return log_err(r, "shunt simulate: %s", path);
-	r = decode(path, text, size, world, &errors);
-	for (size_t i = 0; i < errors.count; i++) {
-		_cleanup_free_ char *message = manifest_error_text(&errors.items[i]);
-
-		log_err(0, "%s", message ?: "out of memory");
-	}
-	manifest_errors_release(&errors);
-	return r;
-}
-
-static const struct experiment *find_experiment(const struct world *world, const char *files, const char *name)
+static const struct experiment *find_experiment(const struct world *world, const char *path, const char *name)
 {
 	const struct experiment *found = NULL;
 	size_t count = 0;
@@ -109,7 +58,7 @@ static const struct experiment *find_experiment(const struct world *world, const
 	}
 	if (count == 1)
 		return found;
-	log_err(0, "shunt simulate: %s has %zu Experiments%s%s; exactly one is simulated%s", files, count, name ? " of the name " : "", name ?: "",
+	log_err(0, "shunt simulate: %s has %zu Experiments%s%s; exactly one is simulated%s", path, count, name ? " of the name " : "", name ?: "",
 		count > 1 && !name ? ", --name NAME says which" : "");
 	return NULL;
 }
@@ -196,20 +145,19 @@ static int run(const void *options, int argc, char **argv)
 {
 	const struct simulate_cmd_options *o = options;
 	struct simulate_options simulated = o->simulate;
-	_cleanup_(world_free) struct world *world = calloc(1, sizeof(*world));
+	_cleanup_(world_free) struct world *world = NULL;
 	_cleanup_free_ char *problem = NULL;
 	const struct experiment *e;
 	struct simulate_result result;
 	int r;
 
+	(void)argc;
 	simulated.seed = o->seed;
 	if (!check_rates(&simulated))
 		return CMD_USAGE;
-	for (int i = 0; i < argc; i++) {
-		if (!world || read_file(argv[i], world) < 0)
-			return CMD_USAGE;
-	}
-	e = find_experiment(world, argc > 1 ? "all of the files together" : argv[0], o->name);
+	if (cmd_load_world(argv[0], &world) < 0)
+		return CMD_FAILED;
+	e = find_experiment(world, argv[0], o->name);
 	if (!e)
 		return CMD_USAGE;
 	r = simulate(world, e, &simulated, &result, &problem);
@@ -224,12 +172,12 @@ static int run(const void *options, int argc, char **argv)
 
 const struct cmd cmd_simulate = {
 	.name = "simulate",
-	.arguments = "FILE...",
+	.arguments = "MANIFESTS",
 	.arguments_min = 1,
-	.arguments_max = 64,
+	.arguments_max = 1,
 	.summary = "Run an experiment against made-up users, thousands of times",
-	.details = "FILEs are manifests with an Experiment and the Metric objects that it names. Every run goes through the agent's own assessment and decisions with\n"
-		   "a clock that jumps; tasks are not run. Without any effect the share of winners is how often the experiment would be wrong.",
+	.details = "MANIFESTS is a file or a folder with an Experiment and the Metric objects that it names. Every run goes through the agent's own assessment and\n"
+		   "decisions with a clock that jumps; tasks are not run. Without any effect the share of winners is how often the experiment would be wrong.",
 	.options = cmd_options,
 	.option_count = ARRAY_SIZE(cmd_options),
 	.defaults = &defaults,

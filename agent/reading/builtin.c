@@ -191,7 +191,12 @@ char *builtin_names(void)
 	if (!out)
 		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(builtins); i++)
-		fprintf(out, "%s%s", i == 0 ? "" : i + 1 < ARRAY_SIZE(builtins) ? ", " : " and ", builtins[i].name);
+		if (!builtins[i].quantile)
+			fprintf(out, "%s, ", builtins[i].name);
+	fputs("<N>th-percentile-tail-latency and <N>th-percentile-time-to-first-byte with <N> one of", out);
+	for (size_t i = 0; i < ARRAY_SIZE(builtins); i++)
+		if (builtins[i].compute == latency_percentile)
+			fprintf(out, " %.*s", (int)strcspn(builtins[i].name, "t"), builtins[i].name);
 	return fclose(out) == 0 ? TAKE_PTR(names) : NULL;
 }
 

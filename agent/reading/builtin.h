@@ -37,7 +37,7 @@ struct builtin {
 /* The metric of a name without "shunt/", also as Iter8's built-in family spells it ("latency-95th-percentile"); NULL: there is none. */
 const struct builtin *builtin_find(const char *name);
 
-/* The names of all of them, "a, b and c", for messages; the caller frees it. */
+/* The names of all of them, for messages; the caller frees it. */
 char *builtin_names(void);
 
 /*

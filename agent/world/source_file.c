@@ -10,6 +10,7 @@
 
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/text.h"
 #include "world/manifest.h"
 #include "world/yaml.h"
 
@@ -104,42 +105,47 @@ static int read_text(int fd, size_t size, char **ret_text, size_t *ret_size)
 	return 0;
 }
 
-/* A file to its text. Returns 0, a negative errno, or 1 for what is no file (a folder called x.yaml) or is gone again. */
+/* A file to its text. Returns 0 or a negative errno; -EISDIR for whatever is no file. */
 static int read_file(struct file *file)
 {
 	_cleanup_close_ int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not stop us */
 	struct stat st;
 
-	if (fd < 0)
-		return errno == ENOENT ? 1 : -errno;
-	if (fstat(fd, &st) < 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
-		return 1;
+		return -EISDIR;
 	file->mtime = st.st_mtime;
 	file->public = st.st_mode & S_IROTH;
 	return read_text(fd, (size_t)st.st_size, &file->text, &file->size);
 }
 
-static int add_file(struct files *files, const char *dir, const char *name)
+/* Takes over the path. Why a file cannot be read is in it. */
+static int add_file(struct files *files, char *path)
 {
-	struct file *bigger = reallocarray(files->items, files->count + 1, sizeof(*bigger));
-	struct file file = {};
-	int r;
+	struct file *bigger = path ? reallocarray(files->items, files->count + 1, sizeof(*bigger)) : NULL;
+	struct file *file;
 
-	if (!bigger)
+	if (!bigger) {
+		free(path);
 		return -ENOMEM;
-	files->items = bigger;
-	if (asprintf(&file.path, "%s/%s", dir, name) < 0)
-		return -ENOMEM;
-	r = read_file(&file);
-	if (r == 1 || r == -ENOMEM) {
-		free(file.path);
-		return r < 0 ? r : 0;
 	}
-	file.r = r;
-	files->items[files->count++] = file;
-	return 0;
+	files->items = bigger;
+	file = &files->items[files->count++];
+	*file = (struct file){ .path = path };
+	file->r = read_file(file);
+	return file->r == -ENOMEM ? -ENOMEM : 0;
+}
+
+/* The last file is none after all: a folder called x.yaml, or it is gone again. */
+static void drop_no_file(struct files *files)
+{
+	struct file *last = &files->items[files->count - 1];
+
+	if (last->r != -EISDIR && last->r != -ENOENT)
+		return;
+	free(last->path);
+	files->count--;
 }
 
 /* Returns 0 or -ENOMEM; all else is in the files themselves. */
@@ -158,7 +164,9 @@ static int read_folder(const char *dir, struct files *ret_files)
 	}
 	for (int i = 0; i < count; i++) {
 		if (r == 0)
-			r = add_file(&files, dir, entries[i]->d_name);
+			r = add_file(&files, text_printf("%s/%s", dir, entries[i]->d_name));
+		if (r == 0)
+			drop_no_file(&files);
 		free(entries[i]);
 	}
 	free(entries);
@@ -295,6 +303,36 @@ int source_file_read(struct source_file *source, struct world **ret_world, struc
 	int r = read_folder(source->dir, &files);
 
 	return r < 0 ? r : decode_files(source, &files, ret_world, ret_errors);
+}
+
+/* One file, or a folder's. */
+static int read_path(const char *path, struct files *ret_files)
+{
+	struct files files = {};
+	struct stat st;
+	int r;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return read_folder(path, ret_files);
+	r = add_file(&files, strdup(path));
+	if (r < 0)
+		files_release(&files);
+	else
+		*ret_files = files;
+	return r;
+}
+
+int source_file_load(const char *path, struct world **ret_world, struct manifest_errors *ret_errors)
+{
+	struct source_file source = { .dir = (char *)path }; /* not freed */
+	struct files files;
+	int r = read_path(path, &files);
+
+	if (r == 0)
+		r = decode_files(&source, &files, ret_world, ret_errors);
+	files_release(&source.files);
+	manifest_documents_release(&source.good);
+	return r;
 }
 
 /* ---- watching */

@@ -32,6 +32,9 @@ int source_file_new(const char *dir, struct source_file **ret_source);
  */
 int source_file_read(struct source_file *source, struct world **ret_world, struct manifest_errors *ret_errors);
 
+/* The same once, of a folder or of one file whatever its name is. What cannot be read is one of the errors. */
+int source_file_load(const char *path, struct world **ret_world, struct manifest_errors *ret_errors);
+
 /* The content of the folder has changed. The callback takes over the world and what errors holds. */
 typedef void source_file_changed(void *userdata, struct world *world, struct manifest_errors *errors);
 

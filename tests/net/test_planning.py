@@ -67,6 +67,19 @@ def test_simulate_says_how_often_it_decides_what_and_when(shunt, tmp_path):
     assert "Winner" in slow and "v1" in slow
 
 
+def test_simulate_takes_a_folder_for_the_metrics_beside_the_experiment(shunt, tmp_path):
+    (tmp_path / "experiment.yaml").write_text(EXPERIMENT.replace("shunt/error-rate", "happiness"))
+    (tmp_path / "metric.yaml").write_text("""\
+apiVersion: iter8.tools/v2alpha2
+kind: Metric
+metadata: {name: happiness, namespace: default}
+spec: {provider: prometheus, jqExpression: ., urlTemplate: "http://127.0.0.1:1"}
+""")
+    result = command(shunt, "simulate", tmp_path, "--runs", "50", "--json")
+    assert result.returncode == 0, result.stderr
+    assert sum(outcome["runs"] for outcome in json.loads(result.stdout)["decisions"]) == 50
+
+
 def test_simulate_names_what_is_wrong(shunt, tmp_path):
     path = tmp_path / "experiment.yaml"
     path.write_text(EXPERIMENT.replace("shunt/error-rate", "happiness"))

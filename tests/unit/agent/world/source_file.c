@@ -178,6 +178,30 @@ static void test_a_folder_that_is_not_there_is_an_error(void **state)
 	assert_int_equal(mkdir(f->dir, 0755), 0);
 }
 
+static void load(struct folder *f, const char *name)
+{
+	char path[256];
+
+	forget(f);
+	snprintf(path, sizeof(path), "%s/%s", f->dir, name);
+	assert_int_equal(source_file_load(path, &f->world, &f->errors), 0);
+}
+
+static void test_a_file_or_a_folder_is_read_once(void **state)
+{
+	struct folder *f = *state;
+
+	write_file(f, "a.yaml", SERVICE("a", "10.0.0.1"));
+	write_file(f, "b.txt", SERVICE("b", "10.0.0.2"));
+	load(f, "");
+	assert_string_equal(services(f), "a=10.0.0.1");
+	load(f, "b.txt"); /* named: whatever its name is */
+	assert_string_equal(services(f), "b=10.0.0.2");
+	load(f, "c.yaml");
+	assert_string_equal(services(f), "");
+	assert_error(f, 0, "c.yaml", "No such file or directory");
+}
+
 static void test_a_file_beyond_the_limit_is_an_error(void **state)
 {
 	struct folder *f = *state;
@@ -413,6 +437,7 @@ int main(void)
 		TEST(test_what_is_no_manifest_is_left_alone),
 		TEST(test_errors_of_all_files_are_told_and_the_good_rest_is_there),
 		TEST(test_a_folder_that_is_not_there_is_an_error),
+		TEST(test_a_file_or_a_folder_is_read_once),
 		TEST(test_a_file_beyond_the_limit_is_an_error),
 		TEST(test_a_file_that_turns_bad_keeps_what_it_gave_last),
 		TEST(test_a_folder_that_goes_away_keeps_all_it_gave),
