@@ -50,6 +50,7 @@ size_t decide_version(const struct experiment *experiment, const char *name)
 
 void decide_fail(struct state *state, int64_t now, const char *reason, const char *message)
 {
+	split_release(state);
 	state_set_condition(state, CONDITION_FAILED, true, reason, message, now);
 	state_set_condition(state, CONDITION_COMPLETED, true, "ExperimentCompleted", "Experiment failed", now);
 	state_event(state, reason, "%s", message); /* the last word is why it failed, not that it is over */
@@ -446,6 +447,9 @@ struct decision decide_next(const struct decide_input *in, struct state *state)
 
 	while (state->stage != STAGE_COMPLETED && steps[state->stage](in, state, &decision))
 		;
+	if (state->stage == STAGE_COMPLETED && state->split.held && state->split.released && !state->split.steered &&
+	    !wait_until(in, state->split.retry_at, &decision))
+		decision = (struct decision){ .kind = DECIDE_STEER };
 	return decision;
 }
 

@@ -6,7 +6,8 @@
  *        │                          │                       │  ▲                                        promote first   │
  *        └── bad tasks ─────────────┴── task failed ────────┘  └─ read, assess, loop tasks                              └── task failed
  *                                       ▼                                                                               ▼
- *                                 Completed and Failed: no finish tasks                             the same; the promotion stands
+ *                                 Completed and Failed: no finish tasks,                            the same; the promotion stands
+ *                                 the route's own rules hold again
  *
  * Before the first iteration the experiment takes the route's split (salted by its uid, in its own weights unless FixedSplit), and after each the
  * weights move on; the iteration that follows already counts what they bring.

@@ -883,7 +883,7 @@ static void release_changed(struct run *run)
 	if (route_hash(run->engine->world, route) == hash)
 		return;
 	state->promotion.released = state->split.released = true;
-	log_info("experiment %s: VirtualService %s has changed; its rules hold from here on, the promotion of %s has done its work", run->label, route,
+	log_info("experiment %s: route %s has changed; its rules hold from here on, the promotion of %s has done its work", run->label, route,
 		 state->recommended ?: "nothing");
 }
 

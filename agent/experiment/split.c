@@ -182,6 +182,20 @@ int split_hold(const struct experiment *e, struct state *state, const struct spl
 	return 0;
 }
 
+void split_release(struct state *state)
+{
+	struct state_split *split = &state->split;
+
+	if (!split->held || split->released || state->promotion.made)
+		return;
+	split->released = true;
+	split->steered = false;
+	split->retry_at = 0;
+	json_decref(state->weights);
+	state->weights = NULL;
+	state_event(state, "Weights", "The experiment has failed: the rules of route %s hold as they are written", split->route);
+}
+
 void split_steered(struct state *state, int result, const char *problem, int64_t retry_at)
 {
 	struct state_split *split = &state->split;

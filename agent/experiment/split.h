@@ -38,6 +38,12 @@ void split_green(const struct experiment *experiment, int *ret_weights);
 /* Takes the split; the tables do not follow yet. 0, -ENOMEM, or -E2BIG: more versions than a split has shares (SHUNT_SHARES). */
 int split_hold(const struct experiment *experiment, struct state *state, const struct split_origin *origin);
 
+/*
+ * Gives the split back when the experiment has failed: nobody watches its candidates any more, so the route's own rules hold. Nothing happens after a
+ * promotion, which stands. The tables do not follow yet: split_steered() with released set.
+ */
+void split_release(struct state *state);
+
 /* What the tables still have to follow, and not too soon after a failure: split_hold() unless held, steer, split_steered(). */
 bool split_wanted(const struct experiment *experiment, struct state *state, int64_t now);
 

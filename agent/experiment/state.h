@@ -56,7 +56,7 @@ struct state_promotion {
  */
 struct state_split {
 	bool held;
-	bool released;  /* no longer: the route has changed after the end, or a later experiment needs it */
+	bool released;  /* no longer: the experiment has failed, the route has changed after the end, or a later experiment needs it */
 	bool steered;   /* the tables follow it */
 	bool weighted;  /* shares in place of the entry's weights (Progressive, BlueGreen); else the manifest's weights */
 	char *route;

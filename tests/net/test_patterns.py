@@ -91,6 +91,16 @@ def test_blue_green_gives_the_candidate_everything_and_goes_back_when_it_fails(t
     assert weight(folder, "flowers-v1") == 100
 
 
+def test_a_failed_experiment_leaves_the_routes_own_rules(topology, folder, make_agent):
+    prepare(folder, start_newrelic(topology.node, flowers_v1=10, flowers_v2=15), "Progressive", 2)
+    folder.edit("Experiment", lambda m: m["spec"]["strategy"].update(actions={"loop": [{"task": "common/exec", "with": {"cmd": "false"}}]}))
+    agent = make_agent().start()
+    wait_for(lambda: (weight(folder, "flowers-v2") or 0) > 0, lambda: f"users of flowers-v2 in:\n{agent.log}", 20)
+    wait_for(lambda: status(folder).get("stage") == "Completed", lambda: f"completed experiment in:\n{agent.log}", 20)
+    assert any(c["type"] == "Failed" and c["status"] == "True" for c in status(folder)["conditions"])
+    wait_for(lambda: set(versions(agent).values()) == {"flowers-v1"}, "the weights as the manifest has them", 20)
+
+
 def test_the_samples_of_other_patterns_run_as_they_are(topology, folder, make_agent):
     """canary-progressive and conformance, with the Services of session-affinity and a second for their ten."""
     (folder.path / "routing-rule.yaml").unlink()

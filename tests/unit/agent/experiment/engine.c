@@ -768,6 +768,54 @@ static void a_progressive_experiment_moves_the_split_step_by_step(void **state)
 	assert_string_equal(bench->steered_to, "flowers-v2");
 }
 
+/* A loop task that fails after the second iteration of the first loop. */
+static char *failing(void)
+{
+	_cleanup_free_ char *text = deployed("Progressive", "true", 2);
+	char *at = strstr(text, "actions: {"), *rest = at + strlen("actions: {");
+
+	*at = '\0';
+	return text_printf("%sactions: {loop: [{task: common/exec, with: {cmd: /bin/false}}], %s", text, rest);
+}
+
+static void a_failed_experiment_gives_the_route_back(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_json_ json_t *status = NULL;
+	int steered;
+
+	set_world(bench, failing());
+	run_until(bench, "Completed", 0);
+	while (strcmp(bench->steered_to, "") != 0)
+		uv_run(&bench->loop, UV_RUN_ONCE);
+	assert_percent(bench->candidate_end[1], 5); /* it had users of its own before */
+	status = status_of(bench, "exp");
+	assert_true(condition_is_true(status, "Failed"));
+	assert_null(json_object_get(status, "currentWeightDistribution"));
+
+	steered = bench->steered;
+	stop_engine(bench); /* and a restart does not take it again */
+	start_engine(bench);
+	set_world(bench, failing());
+	uv_run(&bench->loop, UV_RUN_DEFAULT);
+	assert_int_equal(bench->steered, steered);
+}
+
+static void giving_the_route_back_is_tried_again(void **state)
+{
+	struct bench *bench = *state;
+
+	set_world(bench, failing());
+	run_until(bench, NULL, 2);
+	bench->steer_result = -EBUSY;
+	run_until(bench, "Completed", 0);
+	while (bench->steered < 5) /* 2 with its weights, the others in vain */
+		uv_run(&bench->loop, UV_RUN_ONCE);
+	bench->steer_result = 0;
+	uv_run(&bench->loop, UV_RUN_DEFAULT);
+	assert_string_equal(bench->steered_to, "");
+}
+
 static void a_progressive_experiment_begins_with_the_weights_of_the_route(void **state)
 {
 	struct bench *bench = *state;
@@ -942,6 +990,8 @@ int main(void)
 		T(an_analytics_error_is_tried_again_and_the_status_says_what_is_missing_and_since_when),
 		T(a_reading_that_fails_is_tried_again_within_its_iteration),
 		T(a_progressive_experiment_moves_the_split_step_by_step),
+		T(a_failed_experiment_gives_the_route_back),
+		T(giving_the_route_back_is_tried_again),
 		T(a_progressive_experiment_begins_with_the_weights_of_the_route),
 		T(a_blue_green_experiment_gives_the_candidate_everything_from_its_first_iteration_on),
 		T(a_restart_in_mid_experiment_goes_on_with_iteration_and_weights),
