@@ -55,6 +55,7 @@ struct run {
 	bool over;                           /* others know that it is completed */
 	struct state *state; /* NULL: its status file cannot be read, and it stays as it is */
 	json_t *written;     /* what the status file holds */
+	bool unsaved;        /* something outside of decide_next() has changed the state since it was written */
 	int write_error;
 	uv_timer_t timer;
 	bool seen;
@@ -107,6 +108,7 @@ static void save(struct run *run)
 	_cleanup_json_ json_t *document = status_to_json(run->experiment, run->state);
 	int r;
 
+	run->unsaved = false;
 	log_events(run);
 	if (run->written && document && json_equal(document, run->written))
 		return;
@@ -542,6 +544,7 @@ static void finish_reading(struct run *run)
 	run->state->evidence = verdict_to_json(run->experiment, assessment->verdict);
 	status_note_readings(run->state, run->readings, call.in.now);
 	decide_assessed(&call.in, run->state, assessment);
+	run->unsaved = true;
 	cancel_reading(run);
 	advance(run);
 }
@@ -599,6 +602,7 @@ static void steer(struct run *run, const struct decide_input *in)
 		r = run->engine->edge.steer(run->engine->edge.arg);
 	}
 	split_steered(run->state, r, problem, in->now + in->interval_ms);
+	run->unsaved = true;
 }
 
 /* Sets what the next plan is to follow. -ENOENT: the version is in no route, there is nothing to steer. */
@@ -639,6 +643,7 @@ static void promote(struct run *run, const struct decide_input *in)
 		r = 0; /* the tasks may still do what they are for */
 	}
 	decide_promoted(in, run->state, r);
+	run->unsaved = true;
 }
 
 static const char *task_user(const struct run *run)
@@ -682,6 +687,7 @@ static void report_task(struct run *run, bool ok, const char *message)
 	json_array_append_new(run->state->tasks, json_pack("{s:s, s:b, s:s}", "task", run->task_name ?: "", "ok", ok, "message", message));
 	if (make_call(run, &call) == 0)
 		decide_task_done(&call.in, run->state, ok, message);
+	run->unsaved = true;
 }
 
 static void task_ended(void *arg, const struct task_outcome *outcome)
@@ -753,6 +759,24 @@ static bool carry_out(struct run *run, const struct decide_input *in, const stru
 	return false;
 }
 
+/*
+ * decide_next(), and the status on disk when that has changed something: most turns only find that it is time to read, and a status is much to build for
+ * every one of a thousand experiments. What decide_next() changes is a member of the state, or it says so by an event.
+ */
+static struct decision decide(struct run *run, const struct decide_input *in)
+{
+	struct state before;
+	struct decision decision;
+
+	memcpy(&before, run->state, sizeof(before));
+	decision = decide_next(in, run->state);
+	if (run->state->stage == STAGE_COMPLETED)
+		scratch_remove(task_user(run), &run->state->scratch);
+	if (run->unsaved || json_array_size(run->state->events) || memcmp(&before, run->state, sizeof(before)) != 0)
+		save(run);
+	return decision;
+}
+
 /* One experiment as far as it goes without waiting. */
 static void advance(struct run *run)
 {
@@ -766,10 +790,7 @@ static void advance(struct run *run)
 			turn_in(run, interval_of(run));
 			return;
 		}
-		decision = decide_next(&call.in, run->state);
-		if (run->state->stage == STAGE_COMPLETED)
-			scratch_remove(task_user(run), &run->state->scratch);
-		save(run);
+		decision = decide(run, &call.in);
 		if (!run->over && run->state->stage == STAGE_COMPLETED) {
 			run->over = true;
 			wake_waiting(run->engine);
@@ -811,7 +832,7 @@ static int run_new(struct engine *engine, const struct experiment *experiment)
 	run->engine = engine;
 	run->experiment = experiment;
 	run->hash = experiment->meta.hash;
-	run->seen = true;
+	run->seen = run->unsaved = true;
 	uv_timer_init(engine->loop, &run->timer);
 	run->timer.data = run;
 	run->ns = strdup(experiment->meta.ns);
@@ -882,7 +903,7 @@ static void release_changed(struct run *run)
 		return;
 	if (route_hash(run->engine->world, route) == hash)
 		return;
-	state->promotion.released = state->split.released = true;
+	state->promotion.released = state->split.released = run->unsaved = true;
 	log_info("experiment %s: route %s has changed; its rules hold from here on, the promotion of %s has done its work", run->label, route,
 		 state->recommended ?: "nothing");
 }
