@@ -9,13 +9,16 @@
  *     width / standard error     at n_opt / 10: 3.9     at n_opt: 3.0     at 10 n_opt: 3.2         (95 %; the ordinary interval has 2.0 everywhere)
  *
  *     a mean, a ratio, a difference   asymptotic, normal mixture      Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central limit theory
- *                                                                     and asymptotic confidence sequences", arXiv:2103.06476, eq. (9)
+ *                                                                     and asymptotic confidence sequences", Ann. Stat. 52(6) 2024, eq. (9) in arXiv:2103.06476v7
  *     a rate                          exact, beta-binomial mixture    Howard, Ramdas, McAuliffe, Sekhon, "Time-uniform, nonparametric, nonasymptotic
  *                                                                     confidence sequences", Ann. Stat. 49(2) 2021, Propositions 4 and 6 (arXiv:1810.08240)
  *     a quantile                      exact, by the rate of values    Howard, Ramdas, "Sequential estimation of quantiles with applications to A/B testing
  *                                     below it                        and best-arm identification", Bernoulli 28(3) 2022, section 3 (arXiv:1906.09712)
  *     split of users                  exact, Dirichlet mixture        Lindon, Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022
- *     requests of users               delta method                    Deng, Knoblich, Lu, "Applying the delta method in metric analytics", KDD 2018, section 3
+ *                                                                     (arXiv:2011.03567), the multinomial test
+ *     requests of users               delta method                    Deng, Knoblich, Lu, "Applying the delta method in metric analytics", KDD 2018 (arXiv:1803.06336), on cluster randomization
+ *
+ * Which of these numbers were checked, and against what: docs/statistics.md.
  */
 #ifndef SHUNT_STATS_H
 #define SHUNT_STATS_H
@@ -97,7 +100,7 @@ struct interval stats_quantile_interval(const double *count, size_t slots, doubl
 
 /*
  * The always-valid p-value of users[0..k) against the shares of a split (positive, sum 1): small when they cannot come from it. Lindon and Malek
- * 2022, section 2, with the prior Dirichlet(concentration * shares).
+ * 2022, with the prior Dirichlet(concentration * shares).
  */
 double stats_split_p_value(const double *users, const double *shares, size_t k, double concentration);
 

@@ -9,7 +9,7 @@
  *     of each user:  requests n, errors e, responses r, latency l (ms, summed), conversions c
  *     kept:          users, sum of each of the five, sum of the product of each two (their squares among them)
  *
- *     error-rate       sum e / sum n        a ratio of two sums: its variance is the delta method's (Deng, Knoblich, Lu, KDD 2018, section 2)
+ *     error-rate       sum e / sum n        a ratio of two sums: its variance is the delta method's (experiment/stats.h)
  *     mean-latency     sum l / sum r        the same
  *     conversion-rate  sum c / users        a mean
  *     percentiles      from the histogram of all responses

@@ -43,6 +43,7 @@ static void the_normal_mixture_is_that_of_confseq(void **state)
 {
 	(void)state;
 	assert_near(stats_normal_mixture_bound(100, 0.05, 100), 30.35209, 1e-5);
+	assert_near(pow(stats_normal_mixture_bound(0, 0.05, 100), 2) / (2 * log(20)), 12.60056, 1e-5); /* best_rho: the bound at v = 0 is sqrt(2 rho log(1/alpha)) */
 }
 
 /* s = x - n p and v = n p (1 - p) in the library's terms: s 10, v 100, g 0.2, h 0.8. */
@@ -52,6 +53,7 @@ static void the_beta_binomial_mixture_is_that_of_confseq(void **state)
 
 	(void)state;
 	assert_near(stats_beta_binomial(0.2 * n + 10, n, 0.2, level_of(n)), -0.6941012, 1e-5);
+	assert_near(stats_beta_binomial(0.2 * n + 31.4308, n, 0.2, level_of(n)), log(20), 1e-4); /* its bound at v = 100 */
 }
 
 static void rate_intervals_are_those_of_confseq(void **state)
