@@ -55,6 +55,7 @@ struct run {
 	bool over;                           /* others know that it is completed */
 	struct state *state; /* NULL: its status file cannot be read, and it stays as it is */
 	json_t *written;     /* what the status file holds */
+	bool metrics_old;    /* a Metric may have changed since status.metrics was made */
 	bool unsaved;        /* something outside of decide_next() has changed the state since it was written */
 	int write_error;
 	uv_timer_t timer;
@@ -536,8 +537,11 @@ static void finish_reading(struct run *run)
 		turn_in(run, interval_of(run));
 		return;
 	}
-	if (!run->state->metrics)
+	if (!run->state->metrics || run->metrics_old) { /* what is read is what the folder has now (Iter8 reads a Metric once, T22) */
+		json_decref(run->state->metrics);
 		run->state->metrics = status_metrics(run->engine->world, run->experiment, run->readings);
+		run->metrics_old = false;
+	}
 	json_decref(run->state->analysis);
 	run->state->analysis = status_analysis(run->experiment, run->readings, assessment, call.in.now);
 	json_decref(run->state->evidence);
@@ -860,7 +864,7 @@ static struct run *find_run(const struct engine *engine, const struct object_met
 static void update_run(struct run *run, const struct experiment *experiment)
 {
 	run->experiment = experiment;
-	run->seen = true;
+	run->seen = run->metrics_old = true;
 	if (run->hash == experiment->meta.hash)
 		return;
 	run->hash = experiment->meta.hash;

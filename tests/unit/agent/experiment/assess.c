@@ -150,7 +150,7 @@ static const struct {
 	{ true, true, MISSING, OBJECTIVE_MISSING },
 };
 
-static void an_objective_holds_between_its_limits_and_needs_a_value(void **state)
+static void t12_an_objective_holds_between_its_limits_and_needs_a_value(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
@@ -231,6 +231,25 @@ static void a_tie_of_two_best_of_three_has_no_winner_and_shares_the_traffic(void
 	assert_true(fabs(a->mix[0] - 10 / 3.0) < 1e-9);
 	assert_true(fabs(a->mix[1] - (45 + 10 / 3.0)) < 1e-9);
 	assert_true(fabs(a->mix[2] - (45 + 10 / 3.0)) < 1e-9);
+}
+
+/* Iter8 fails with HTTP 500 when it knows the weights of some versions only. */
+static void t23_weights_that_are_not_known_stop_nothing(void **state)
+{
+	_cleanup_scene_ struct scene scene;
+	_cleanup_(assessment_free) struct assessment *a = NULL;
+
+	(void)state;
+	scene_open(&scene, TESTING_ABN, 3, true);
+	scene.experiment.deployment = DEPLOYMENT_FIXED_SPLIT;
+	for (size_t v = 0; v < 3; v++) {
+		put(&scene, "slo", v, 1);
+		put(&scene, "reward", v, (double)v);
+	}
+	a = assessed(&scene, NULL);
+	assert_true(a->winner_found);
+	assert_int_equal(a->winner, 2);
+	assert_int_equal(a->weights[0] + a->weights[1] + a->weights[2], 100);
 }
 
 /* reference/iter8.md section 3.1: increment 10 from 100/0, the candidate best: exploration keeps 5. */
@@ -348,10 +367,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_truth_table_of_reference_7_5_holds),
 		cmocka_unit_test(direction_low_takes_the_smaller_reward),
-		cmocka_unit_test(an_objective_holds_between_its_limits_and_needs_a_value),
+		cmocka_unit_test(t12_an_objective_holds_between_its_limits_and_needs_a_value),
 		cmocka_unit_test(what_is_missing_is_said_and_by_whom),
 		cmocka_unit_test(canary_and_conformance_decide_by_objectives_alone),
 		cmocka_unit_test(a_tie_of_two_best_of_three_has_no_winner_and_shares_the_traffic),
+		cmocka_unit_test(t23_weights_that_are_not_known_stop_nothing),
 		cmocka_unit_test(weights_climb_by_the_increment_and_stop_at_the_exploration),
 		cmocka_unit_test(a_candidate_gets_no_more_than_its_caps),
 		cmocka_unit_test(t4_only_a_candidates_measured_failure_asks_for_a_rollback),

@@ -133,6 +133,20 @@ static void the_tutorial_reads_as_iter8ctl_prints_it(void **state)
 	assert_string_equal(text, golden);
 }
 
+/* iter8ctl marks the last version, whichever is best. */
+static void t11_the_star_marks_the_best_version_wherever_it_is(void **state)
+{
+	_cleanup_json_ json_t *status = yaml(status_yaml);
+	struct reward lower = { reward.metric, false };
+	struct experiment other = tutorial;
+	_cleanup_free_ char *text = NULL;
+
+	(void)state;
+	other.rewards = &lower;
+	text = printed(&other, status);
+	assert_non_null(strstr(text, "| iter8-kfserving/user-engagement (lower better) | 10.023 *   |     14.737 |\n"));
+}
+
 static void an_experiment_that_has_not_begun_has_only_its_overview(void **state)
 {
 	_cleanup_free_ char *text = printed(&tutorial, NULL);
@@ -220,6 +234,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_evidence_is_readable),
 		cmocka_unit_test(the_tutorial_reads_as_iter8ctl_prints_it),
+		cmocka_unit_test(t11_the_star_marks_the_best_version_wherever_it_is),
 		cmocka_unit_test(an_experiment_that_has_not_begun_has_only_its_overview),
 		cmocka_unit_test(patterns_explain_their_winner),
 		cmocka_unit_test(the_document_has_numbers_and_nulls),

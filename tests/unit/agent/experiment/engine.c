@@ -69,6 +69,7 @@ struct bench {
 	int reads;
 	int steered;           /* times */
 	int steer_result;
+	int steer_fails_from; /* the so many-th time and all that follow; 0: none */
 	int resolves, resolve_result;
 	bool promoted_on_disk; /* the status file had the promotion when steering was asked for */
 	char *steered_to;      /* version of the only steering's promotion, "split" while it is none, "" without a steering */
@@ -160,7 +161,7 @@ static int edge_steer(void *arg)
 	bench->steered++;
 	bench->promoted_on_disk = json_is_object(recorded);
 	text_replace(&bench->steered_to, "%s", count == 1 ? steerings[0].version ?: "split" : "");
-	return bench->steer_result;
+	return bench->steer_fails_from && bench->steered >= bench->steer_fails_from ? -EBUSY : bench->steer_result;
 }
 
 static void edge_changed(void *arg)
@@ -616,7 +617,7 @@ static const json_t *reading_in(const json_t *status, const char *metric, const 
 	return json_object_get(json_object_get(json_object_get(json_object_get(data, metric), "data"), version), "value");
 }
 
-static void a_stale_reading_is_missing_and_not_reused(void **state)
+static void t1_a_stale_reading_is_missing_and_not_reused(void **state)
 {
 	struct bench *bench = *state;
 	struct provider_stub stub = { .good = 1000 };
@@ -631,6 +632,35 @@ static void a_stale_reading_is_missing_and_not_reused(void **state)
 	run_until(bench, NULL, (int)json_integer_value(json_object_get(first, "completedIterations")) + 2);
 	second = status_of(bench, "exp");
 	assert_null(reading_in(second, "iter8-kfserving/slow-latency", "flowers-v1"));
+	stop_provider(&stub);
+}
+
+/* Iter8 reads Metric objects once. */
+static void t22_a_metric_that_changes_is_read_as_it_is_now(void **state)
+{
+	struct bench *bench = *state;
+	struct provider_stub stub = { .good = 1 << 20 };
+	_cleanup_json_ json_t *status = NULL;
+	const json_t *item, *found = NULL;
+	char *changed, *at;
+	size_t i;
+
+	start_provider(&stub);
+	set_world(bench, provided(stub.port, 1000));
+	run_until(bench, NULL, 2);
+	changed = provided(stub.port, 1000);
+	at = strstr(changed, "jqExpression: .value}");
+	memcpy(at, "jqExpression: '1234'}", strlen("jqExpression: '1234'}"));
+	set_world(bench, changed);
+	status = status_of(bench, "exp");
+	run_until(bench, NULL, (int)json_integer_value(json_object_get(status, "completedIterations")) + 2);
+	json_decref(status);
+	status = status_of(bench, "exp");
+	assert_string_equal(json_string_value(reading_in(status, "iter8-kfserving/slow-latency", "flowers-v1")), "1234");
+	json_array_foreach(json_object_get(status, "metrics"), i, item)
+		found = strcmp(text_at(item, "name"), "iter8-kfserving/slow-latency") == 0 ? item : found;
+	assert_non_null(found);
+	assert_string_equal(text_at(json_object_get(json_object_get(found, "metricObj"), "spec"), "jqExpression"), "1234");
 	stop_provider(&stub);
 }
 
@@ -805,13 +835,11 @@ static void giving_the_route_back_is_tried_again(void **state)
 {
 	struct bench *bench = *state;
 
+	bench->steer_fails_from = 3; /* 2 with its weights, the others in vain */
 	set_world(bench, failing());
-	run_until(bench, NULL, 2);
-	bench->steer_result = -EBUSY;
-	run_until(bench, "Completed", 0);
-	while (bench->steered < 5) /* 2 with its weights, the others in vain */
+	while (bench->steered < 5)
 		uv_run(&bench->loop, UV_RUN_ONCE);
-	bench->steer_result = 0;
+	bench->steer_fails_from = 0;
 	uv_run(&bench->loop, UV_RUN_DEFAULT);
 	assert_string_equal(bench->steered_to, "");
 }
@@ -986,7 +1014,8 @@ int main(void)
 		T(steering_that_fails_is_tried_again_before_any_task),
 		T(tables_that_cannot_be_read_put_the_promotion_off),
 		T(what_collect_measures_is_read_as_iter8s_builtin_metrics),
-		T(a_stale_reading_is_missing_and_not_reused),
+		T(t1_a_stale_reading_is_missing_and_not_reused),
+		T(t22_a_metric_that_changes_is_read_as_it_is_now),
 		T(an_analytics_error_is_tried_again_and_the_status_says_what_is_missing_and_since_when),
 		T(a_reading_that_fails_is_tried_again_within_its_iteration),
 		T(a_progressive_experiment_moves_the_split_step_by_step),

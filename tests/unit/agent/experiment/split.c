@@ -108,6 +108,17 @@ static void a_route_that_says_nothing_of_the_versions_has_them_all_on_the_baseli
 	assert_weights(*state, 100, 0, 0);
 }
 
+/* Iter8 takes what it observes, and 100 minus the sum may be negative. */
+static void t24_weights_of_any_sum_become_100_per_cent(void **state)
+{
+	hold(*state, (const double[]){ 60, 20, 0 });
+	assert_weights(*state, 75, 25, 0);
+	hold(*state, (const double[]){ 100, 100, 100 });
+	assert_weights(*state, 34, 33, 33);
+	hold(*state, (const double[]){ 0.1, 0, 0 });
+	assert_weights(*state, 100, 0, 0);
+}
+
 static void a_move_says_who_gains_and_how_many_users_move(void **state)
 {
 	struct scene *s = *state;
@@ -210,6 +221,7 @@ int main(void)
 		T(patterns_begin_with_their_own_weights),
 		T(a_fixed_split_has_only_its_salt_and_shows_what_is_written),
 		T(a_route_that_says_nothing_of_the_versions_has_them_all_on_the_baseline),
+		T(t24_weights_of_any_sum_become_100_per_cent),
 		T(a_move_says_who_gains_and_how_many_users_move),
 		T(more_versions_than_a_split_takes_are_refused),
 		T(t6_t7_weights_go_by_name_and_not_by_position),

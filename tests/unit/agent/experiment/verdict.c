@@ -256,7 +256,7 @@ static void a_metric_without_evidence_decides_nothing(void **state)
 }
 
 /* 5,000 requests of two users are two users. */
-static void requests_of_few_users_are_no_large_sample(void **state)
+static void t2_requests_of_few_users_are_no_large_sample(void **state)
 {
 	const double user[QUANTITY_MAX] = { 1, 2500, 100, 2500, 25000, 0 };
 	_cleanup_scene_ struct scene scene;
@@ -369,7 +369,7 @@ int main(void)
 		cmocka_unit_test(a_difference_of_percentiles_is_as_sure_as_any),
 		cmocka_unit_test(a_split_that_loses_users_blocks_the_winner),
 		cmocka_unit_test(a_metric_without_evidence_decides_nothing),
-		cmocka_unit_test(requests_of_few_users_are_no_large_sample),
+		cmocka_unit_test(t2_requests_of_few_users_are_no_large_sample),
 		cmocka_unit_test(a_percentile_of_few_users_is_wide),
 		cmocka_unit_test(without_strength_the_readings_decide_and_the_verdict_is_advice),
 		cmocka_unit_test(under_strength_a_rollback_has_to_be_sure),

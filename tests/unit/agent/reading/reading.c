@@ -47,7 +47,7 @@ static const struct {
 	{ "", METRIC_UNKNOWN, false, NULL },
 };
 
-static void a_reference_means_the_object_else_the_built_in_of_its_base_name(void **state)
+static void t7_a_reference_of_either_spelling_means_the_object_else_the_built_in_of_its_base_name(void **state)
 {
 	(void)state;
 	metrics[3].mocks = &mock;
@@ -66,7 +66,7 @@ static void a_reference_means_the_object_else_the_built_in_of_its_base_name(void
 
 static struct version_detail versions[] = { { .name = (char *)"v1" }, { .name = (char *)"v2" } };
 
-static void metrics_are_read_once_each_and_in_a_fixed_order(void **state)
+static void t21_metrics_are_read_once_each_and_in_a_fixed_order(void **state)
 {
 	static const char *const want[] = { "r/count", "r/reward", "r/indicator", "r/slo", "iter8-kfserving/sample" };
 	struct metric sampled = METRIC("r", "slo", "x");
@@ -96,7 +96,7 @@ static void metrics_are_read_once_each_and_in_a_fixed_order(void **state)
 	assert_null(readings_at(readings, "r/other", 0));
 }
 
-static void only_finite_numbers_are_values(void **state)
+static void t20_only_finite_numbers_are_values(void **state)
 {
 	static const struct {
 		double value;
@@ -118,9 +118,9 @@ static void only_finite_numbers_are_values(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_reference_means_the_object_else_the_built_in_of_its_base_name),
-		cmocka_unit_test(metrics_are_read_once_each_and_in_a_fixed_order),
-		cmocka_unit_test(only_finite_numbers_are_values),
+		cmocka_unit_test(t7_a_reference_of_either_spelling_means_the_object_else_the_built_in_of_its_base_name),
+		cmocka_unit_test(t21_metrics_are_read_once_each_and_in_a_fixed_order),
+		cmocka_unit_test(t20_only_finite_numbers_are_values),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

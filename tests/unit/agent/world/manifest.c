@@ -834,7 +834,7 @@ static void test_an_experiment_has_iter8s_defaults(void **state)
 	assert_int_equal(e->objective_count, 0);
 }
 
-static void test_rollback_on_failure_defaults_to_true_under_blue_green_alone(void **state)
+static void test_t5_rollback_on_failure_defaults_to_true_under_blue_green_alone(void **state)
 {
 	static const struct {
 		const char *pattern, *objective;
@@ -1074,7 +1074,7 @@ int main(void)
 		cmocka_unit_test(test_routes_of_both_kinds_go_by_one_name),
 		cmocka_unit_test(test_weights_are_as_written_and_an_only_destination_has_all),
 		cmocka_unit_test(test_an_experiment_has_iter8s_defaults),
-		cmocka_unit_test(test_rollback_on_failure_defaults_to_true_under_blue_green_alone),
+		cmocka_unit_test(test_t5_rollback_on_failure_defaults_to_true_under_blue_green_alone),
 		cmocka_unit_test(test_a_strength_says_how_sure_a_verdict_has_to_be),
 		cmocka_unit_test(test_an_experiment_with_everything_is_read),
 		cmocka_unit_test(test_a_metric_with_everything_is_read),
