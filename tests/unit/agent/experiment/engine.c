@@ -798,6 +798,49 @@ static void a_progressive_experiment_moves_the_split_step_by_step(void **state)
 	assert_string_equal(bench->steered_to, "flowers-v2");
 }
 
+/* The whole matrix runs to its end, each with its own answer. */
+static void every_testing_pattern_runs_with_every_deployment_pattern(void **state)
+{
+	static const struct {
+		const char *testing, *rewards, *candidates, *recommended, *steered_to;
+	} testing[] = {
+		{ "Canary", "", ", candidates: [{name: flowers-v2}]", "flowers-v2", "flowers-v2" },
+		{ "A/B", "rewards: [{metric: iter8-kfserving/user-engagement, preferredDirection: High}], ", ", candidates: [{name: flowers-v2}]", "flowers-v2", "flowers-v2" },
+		{ "A/B/N", "rewards: [{metric: iter8-kfserving/user-engagement, preferredDirection: Low}], ", ", candidates: [{name: flowers-v2}]", "flowers-v1", "flowers-v1" },
+		{ "Conformance", "", "", "flowers-v1", NULL }, /* nothing is steered */
+	};
+	static const char *const deployment[] = { "FixedSplit", "Progressive", "BlueGreen" };
+
+	for (size_t t = 0; t < ARRAY_SIZE(testing); t++) {
+		for (size_t d = 0; d < ARRAY_SIZE(deployment); d++) {
+			struct bench *bench = *state;
+			_cleanup_json_ json_t *status = NULL;
+			const json_t *winner;
+
+			set_world(bench, text_printf("%s%sapiVersion: iter8.tools/v2alpha2\nkind: Experiment\nmetadata: {name: exp}\nspec:\n  target: flowers\n"
+						     "  strategy: {testingPattern: %s, deploymentPattern: %s, actions: {finish: [{task: common/exec, with: {cmd: touch, "
+						     "args: ['%s/done-{{ .name }}']}}]}}\n"
+						     "  criteria: {%sobjectives: [{metric: shunt/request-count, lowerLimit: 0}]}\n"
+						     "  duration: {intervalSeconds: 10, iterationsPerLoop: 3}\n  versionInfo: {baseline: {name: flowers-v1}%s}\n---\n",
+						     route_yaml, metric_yaml, testing[t].testing, deployment[d], bench->folder, testing[t].rewards, testing[t].candidates));
+			run_until(bench, "Completed", 0);
+			status = status_of(bench, "exp");
+			assert_true(condition_is_true(status, "Completed") && condition_is_true(status, "TargetAcquired"));
+			assert_false(condition_is_true(status, "Failed"));
+			assert_int_equal(json_integer_value(json_object_get(status, "completedIterations")), 3);
+			assert_string_equal(text_at(status, "versionRecommendedForPromotion"), testing[t].recommended);
+			winner = json_object_get(json_object_get(json_object_get(status, "analysis"), "winnerAssessment"), "data");
+			assert_string_equal(text_at(winner, "winner"), testing[t].recommended);
+			if (testing[t].steered_to)
+				assert_string_equal(bench->steered_to, testing[t].steered_to);
+			else
+				assert_int_equal(bench->steered, 0);
+			teardown(state);
+			setup(state);
+		}
+	}
+}
+
 /* A loop task that fails after the second iteration of the first loop. */
 static char *failing(void)
 {
@@ -1019,6 +1062,7 @@ int main(void)
 		T(an_analytics_error_is_tried_again_and_the_status_says_what_is_missing_and_since_when),
 		T(a_reading_that_fails_is_tried_again_within_its_iteration),
 		T(a_progressive_experiment_moves_the_split_step_by_step),
+		T(every_testing_pattern_runs_with_every_deployment_pattern),
 		T(a_failed_experiment_gives_the_route_back),
 		T(giving_the_route_back_is_tried_again),
 		T(a_progressive_experiment_begins_with_the_weights_of_the_route),
