@@ -324,6 +324,7 @@ static void ask_provider(struct run *run, const struct metric *metric, size_t ve
 	int r;
 
 	deadline = deadline < QUERY_DEADLINE_MIN_MS ? QUERY_DEADLINE_MIN_MS : deadline > QUERY_DEADLINE_MAX_MS ? QUERY_DEADLINE_MAX_MS : deadline;
+	json_object_update(values, run->state->variables);
 	*asked = (struct asked){ .run = run, .reading = reading };
 	r = values ? provider_query(run->engine->provider, metric, values,
 				    &(struct query_limits){ .deadline_ms = (uint64_t)deadline, .oldest_s = (double)interval_of(run) / 1e3 }, answered, asked,
@@ -667,6 +668,7 @@ static json_t *task_values(const struct run *run, json_t *document)
 	values = json_pack("{s:s}", "name", version->name);
 	for (size_t i = 0; i < version->variable_count; i++)
 		json_object_set_new(values, version->variables[i].name, json_string(version->variables[i].value));
+	json_object_update(values, run->state->variables);
 	json_object_set(values, "this", document);
 	return values;
 }
@@ -702,6 +704,10 @@ static void task_ended(void *arg, const struct task_outcome *outcome)
 	if (outcome->collected) {
 		json_decref(run->state->collected);
 		run->state->collected = status_collected(json_incref(outcome->collected), engine_now(run->engine));
+	}
+	if (outcome->variables) {
+		json_decref(run->state->variables);
+		run->state->variables = json_incref(outcome->variables);
 	}
 	report_task(run, outcome->ok, outcome->message);
 	advance(run);

@@ -94,6 +94,7 @@ void state_free(struct state **state)
 	json_decref(s->missing);
 	free(s->scratch);
 	json_decref(s->notes);
+	json_decref(s->variables);
 	json_decref(s->retried);
 	json_decref(s->metrics);
 	json_decref(s->analysis);

@@ -104,6 +104,7 @@ struct state {
 	json_t *metrics;  /* status.metrics; NULL before Running */
 	json_t *analysis; /* status.analysis; NULL before the first iteration */
 	json_t *evidence; /* verdict_to_json() of the last iteration; NULL before the first */
+	json_t *variables; /* object: what tasks gave every version as a variable; NULL: nothing */
 	json_t *notes;    /* array of sentences: what of the tasks is most likely a mistake (task_note()); NULL before the target is acquired */
 	json_t *events;   /* array of "Reason: message" that nobody has taken yet (not kept) */
 };

@@ -295,6 +295,8 @@ static json_t *own_json(const struct state *state)
 		json_object_set_new(own, "final", json_true());
 	if (state->evidence)
 		json_object_set(own, "evidence", state->evidence);
+	if (state->variables)
+		json_object_set(own, "variables", state->variables);
 	if (json_array_size(state->notes))
 		json_object_set(own, "notes", state->notes);
 	if (json_object_size(state->missing))
@@ -521,6 +523,7 @@ static int read_own(const json_t *own, struct state *state)
 		json_object_update(state->missing, missing);
 	json_object_update(state->retried, json_object_get(own, "retried"));
 	state->notes = json_incref(json_object_get(own, "notes"));
+	state->variables = json_incref(json_object_get(own, "variables"));
 	json_array_extend(state->tasks, json_object_get(own, "tasks"));
 	state->uid = copy_string(own, "uid");
 	state->scratch = copy_string(own, "scratch");

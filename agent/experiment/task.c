@@ -14,7 +14,7 @@
 #include "util/template.h"
 #include "util/text.h"
 
-static const struct task_kind *const kinds[] = { &task_exec, &task_bash, &task_promote, &task_readiness, &task_collect, &task_http, &task_slack, &task_script };
+static const struct task_kind *const kinds[] = { &task_exec, &task_bash, &task_promote, &task_readiness, &task_collect, &task_http, &task_slack, &task_script, &task_knative };
 
 static const struct task_kind *find_kind(const struct task *task)
 {
@@ -146,7 +146,7 @@ static int check_names(const struct task *task, const struct task_kind *kind, ch
 		if (i < kind->input_count)
 			continue;
 		names = list_text(input_name, kind->inputs, kind->input_count);
-		*ret_problem = text_printf("%s.with.%s: %s has no such input; it has %s", task->path, key, kind->name, names ?: "others");
+		*ret_problem = text_printf("%s.with.%s: %s has no such input; it has %s", task->path, key, kind->name, names && *names ? names : "none");
 		return -EINVAL;
 	}
 	return 0;
@@ -360,6 +360,7 @@ static void run_free(struct task_run *run)
 	free(run->ns);
 	free(run->slack_url);
 	json_decref(run->secret);
+	json_decref(run->variables);
 	free(run);
 }
 
@@ -403,7 +404,8 @@ int task_secret(struct task_run *run, const char *reference, json_t **ret_secret
 void task_finish(struct task_run *run, bool ok, const char *message, json_t *collected)
 {
 	_cleanup_free_ char *shown = secret_hide(message, run->secret);
-	struct task_outcome outcome = { ok, shown ?: "out of memory", collected };
+	_cleanup_json_ json_t *variables = json_incref(run->variables);
+	struct task_outcome outcome = { ok, shown ?: "out of memory", collected, variables };
 	task_done_fn done = run->done;
 	void *arg = run->arg;
 

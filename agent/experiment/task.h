@@ -4,6 +4,7 @@
  *
  *     common/exec, common/bash, common/promote-kubectl, run:     a child (child.h, task_command.c)
  *     common/readiness                                           objects of the folder, else kubectl (task_readiness.c)
+ *     knative/init-experiment                                    kubectl (task_knative.c)
  *     notification/http, notification/slack, metrics/collect     HTTP in a thread of its own (task_web.c, task_collect.c)
  *
  * Every task has a deadline and a result that is a sentence. All inputs are checked before anything of the experiment runs.
@@ -43,6 +44,7 @@ struct task_outcome {
 	bool ok;
 	const char *message; /* a sentence with how it ended and what it printed */
 	json_t *collected;   /* what metrics/collect has found up to now; NULL: this was another task */
+	json_t *variables;   /* object: variables that every version gets; NULL: none */
 };
 
 /*

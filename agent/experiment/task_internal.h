@@ -38,7 +38,7 @@ struct task_kind {
 
 #define INPUTS(list) .inputs = list, .input_count = sizeof(list) / sizeof(*(list))
 
-extern const struct task_kind task_exec, task_bash, task_promote, task_script, task_readiness, task_collect, task_http, task_slack;
+extern const struct task_kind task_exec, task_bash, task_promote, task_script, task_readiness, task_collect, task_http, task_slack, task_knative;
 
 struct task_run {
 	uv_loop_t *loop;
@@ -46,6 +46,7 @@ struct task_run {
 	char *path, *what; /* "spec.strategy.actions.finish[0]"; the same and the task's name */
 	char *user, *secrets, *ns, *slack_url;
 	const struct world *const *world; /* NULL: there is none */
+	json_t *variables; /* its result: what every version gets; NULL: nothing */
 	json_t *secret; /* what it has read, which nothing of its result shows; NULL: nothing */
 	uint64_t deadline_ms;
 	task_done_fn done;

@@ -555,6 +555,32 @@ static void tables_that_cannot_be_read_put_the_promotion_off(void **state)
 	assert_string_equal(bench->steered_to, "flowers-v1"); /* one iteration has no winner */
 }
 
+/* What knative/init-experiment finds out is a variable of the tasks that follow, also after a restart. */
+static void a_task_gives_every_version_a_variable(void **state)
+{
+	struct bench *bench = *state;
+	_cleanup_free_ char *kubectl = text_printf("%s/kubectl", bench->folder), *path = text_printf("%s:/usr/bin:/bin", bench->folder), *before = strdup(getenv("PATH"));
+	_cleanup_free_ char *text = text_printf("%sapiVersion: iter8.tools/v2alpha2\nkind: Experiment\nmetadata: {name: exp}\nspec:\n  target: prod/app\n"
+						"  strategy:\n    testingPattern: Conformance\n    actions: {start: [{task: knative/init-experiment}], finish: [{task: common/exec, "
+						"with: {cmd: touch, args: ['%s/in-{{ .namespace }}']}}]}\n"
+						"  criteria: {requestCount: shunt/request-count}\n  duration: {intervalSeconds: 10, iterationsPerLoop: 2}\n"
+						"  versionInfo: {baseline: {name: flowers-v1, variables: [{name: revision, value: app-v1}]}}\n---\n", route_yaml, bench->folder);
+	FILE *file = fopen(kubectl, "we");
+
+	fputs("#!/bin/sh\necho ConfigurationsReady=True Ready=True RoutesReady=True revision=app-v1\n", file);
+	fclose(file);
+	chmod(kubectl, 0755);
+	setenv("PATH", path, 1);
+	set_world(bench, strdup(text));
+	run_until(bench, NULL, 1);
+	stop_engine(bench);
+	start_engine(bench);
+	set_world(bench, strdup(text));
+	run_until(bench, "Completed", 0);
+	setenv("PATH", before, 1);
+	assert_true(exists(bench->folder, "in-prod"));
+}
+
 /* ---- readings that fail ---- */
 
 /* The tutorial with an objective of Metric slow, which a provider on this port answers. */
@@ -1057,6 +1083,7 @@ int main(void)
 		T(steering_that_fails_is_tried_again_before_any_task),
 		T(tables_that_cannot_be_read_put_the_promotion_off),
 		T(what_collect_measures_is_read_as_iter8s_builtin_metrics),
+		T(a_task_gives_every_version_a_variable),
 		T(t1_a_stale_reading_is_missing_and_not_reused),
 		T(t22_a_metric_that_changes_is_read_as_it_is_now),
 		T(an_analytics_error_is_tried_again_and_the_status_says_what_is_missing_and_since_when),

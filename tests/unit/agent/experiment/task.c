@@ -25,7 +25,7 @@
 struct outcome {
 	bool done, ok;
 	char *message;
-	json_t *collected;
+	json_t *collected, *variables;
 };
 
 static void keep_outcome(void *arg, const struct task_outcome *from)
@@ -36,6 +36,7 @@ static void keep_outcome(void *arg, const struct task_outcome *from)
 	outcome->ok = from->ok;
 	outcome->message = strdup(from->message);
 	outcome->collected = json_incref(from->collected);
+	outcome->variables = json_incref(from->variables);
 }
 
 static struct version_detail versions[] = { { .name = (char *)"flowers-v1" }, { .name = (char *)"flowers-v2" } };
@@ -284,9 +285,11 @@ static const struct {
 	{ "common/bash", "{}", NULL, "p.with.script: common/bash needs the script to run, a string" },
 	{ "common/promote-kubectl", "{\"manifest\": \"{{ .promote }}\", \"recursive\": true, \"namespace\": \"x\"}", NULL, NULL },
 	{ "common/promote-kubectl", "{\"recursive\": true}", NULL, "p.with.manifest: common/promote-kubectl needs the manifest to apply, a file name or URL" },
-	{ "knative/init-experiment", "{}", NULL,
-	  "p: task \"knative/init-experiment\" is not known to this version of shunt; known: common/exec, common/bash, common/promote-kubectl, common/readiness, "
-	  "metrics/collect, notification/http, notification/slack and run" },
+	{ "knative/init-experiment", "{}", NULL, NULL },
+	{ "knative/init-experiment", "{\"x\": 1}", NULL, "p.with.x: knative/init-experiment has no such input; it has none" },
+	{ "gitops/helmex-update", "{}", NULL,
+	  "p: task \"gitops/helmex-update\" is not known to this version of shunt; known: common/exec, common/bash, common/promote-kubectl, common/readiness, "
+	  "metrics/collect, notification/http, notification/slack, run and knative/init-experiment" },
 	{ "common/exec", "{\"cmd\": \"x\"}", "Candidate()",
 	  "p.if: an unknown function at \"Candidate()\" of \"Candidate()\"; allowed: WinnerFound(), CandidateWon(), fields such as Status.Stage, text, numbers, "
 	  "and, or, not, comparisons, parentheses" },
@@ -476,6 +479,83 @@ static void a_task_whose_condition_does_not_hold_is_left_out(void **state)
 	free(outcome.message);
 }
 
+/* ---- knative ---- */
+
+static void remove_folder(const char *folder)
+{
+	_cleanup_free_ char *command = text_printf("rm -r '%s'", folder);
+
+	assert_int_equal(system(command), 0);
+}
+
+/* A kubectl that says what the test wants, and is found before any other. */
+static void make_kubectl(char folder[64], const char *script)
+{
+	_cleanup_free_ char *path = NULL, *search = NULL;
+	FILE *file;
+
+	strcpy(folder, "/tmp/shunt-kubectl-XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	chmod(folder, 0755);
+	path = text_printf("%s/kubectl", folder);
+	search = text_printf("%s:/usr/bin:/bin", folder);
+	file = fopen(path, "we");
+	fprintf(file, "#!/bin/sh\n%s\n", script);
+	fclose(file);
+	chmod(path, 0755);
+	setenv("PATH", search, 1);
+}
+
+#define KNATIVE_READY "ConfigurationsReady=True Ready=True RoutesReady=True revision=app-v1 revision=app-v2 "
+
+static const struct {
+	const char *target, *says;
+	enum testing_pattern testing;
+	const char *message;
+	bool ok;
+} knatives[] = {
+	{ "prod/app", "[ \"$2 $3 $5\" = 'services.serving.knative.dev app prod' ] && echo '" KNATIVE_READY "'", TESTING_CANARY,
+	  "p knative/init-experiment: Knative service prod/app is ready and has the revisions of all versions", true },
+	{ "prod/app", "echo 'ConfigurationsReady=True Ready=True RoutesReady=True revision=app-v1 revision=app-v22'", TESTING_CANARY,
+	  "p knative/init-experiment: Knative service prod/app has no revision app-v2 in its traffic: ConfigurationsReady=True Ready=True RoutesReady=True revision=app-v1 "
+	  "revision=app-v22", false },
+	{ "prod/app", "echo 'Ready=False ConfigurationsReady=True RoutesReady=True revision=app-v1'", TESTING_CANARY,
+	  "p knative/init-experiment: Knative service prod/app is not ready: condition Ready is not True", false },
+	{ "prod/app", "echo no such thing >&2; exit 1", TESTING_CANARY,
+	  "p knative/init-experiment: Knative service prod/app cannot be read: kubectl get ended with status 1: no such thing", false },
+	{ "app", "true", TESTING_CANARY, "p: found target \"app\"; allowed: namespace/name of the Knative service", false },
+	{ "prod/app", "true", TESTING_AB, "p: allowed: testingPattern Conformance or Canary", false },
+};
+
+static void init_experiment_waits_for_the_knative_service_and_gives_its_namespace(void **state)
+{
+	static struct variable one = { (char *)"revision", (char *)"app-v1" }, two = { (char *)"revision", (char *)"app-v2" };
+	struct version_detail both[] = { { .name = (char *)"v1", .variables = &one, .variable_count = 1 }, { .name = (char *)"v2", .variables = &two, .variable_count = 1 } };
+	_cleanup_free_ char *search = strdup(getenv("PATH"));
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(knatives); i++) {
+		struct experiment of = { .meta = experiment.meta, .target = (char *)knatives[i].target, .testing = knatives[i].testing, .versions = both, .version_count = 2 };
+		const struct task task = { .name = (char *)"knative/init-experiment", .path = (char *)"p" };
+		struct task_context context = { .experiment = &of };
+		struct outcome outcome;
+		char folder[64];
+
+		make_kubectl(folder, knatives[i].says);
+		outcome = run_in(&task, &context, &(struct task_options){ .deadline_ms = 3000 });
+		assert_int_equal(outcome.ok, knatives[i].ok);
+		assert_string_equal(outcome.message, knatives[i].message);
+		if (knatives[i].ok)
+			assert_string_equal(json_string_value(json_object_get(outcome.variables, "namespace")), "prod");
+		else
+			assert_null(outcome.variables);
+		json_decref(outcome.variables);
+		free(outcome.message);
+		remove_folder(folder);
+	}
+	setenv("PATH", search, 1);
+}
+
 /* ---- readiness ---- */
 
 /* Looks ready (true) as soon as the folder has Service a with a ready endpoint and VirtualService route; the world changes while the task waits. */
@@ -634,13 +714,6 @@ static void make_secret(char folder[64], const char *key, const char *value)
 	fclose(file);
 }
 
-static void remove_secret(const char *folder)
-{
-	_cleanup_free_ char *command = text_printf("rm -r '%s'", folder);
-
-	assert_int_equal(system(command), 0);
-}
-
 static json_t *finished_experiment(void)
 {
 	return json_loads("{\"metadata\": {\"name\": \"exp\"}, \"status\": {\"stage\": \"Completed\", \"versionRecommendedForPromotion\": \"flowers-v2\", "
@@ -664,7 +737,7 @@ static void an_http_notification_fills_in_headers_and_body_and_says_who_it_is(vo
 	make_secret(folder, "token", "s3cret");
 	outcome = run_in(&task, &context, &(struct task_options){ .secrets = folder });
 	server_stop(&server);
-	remove_secret(folder);
+	remove_folder(folder);
 	assert_true(outcome.ok);
 	assert_string_equal(outcome.message, "p notification/http was sent: HTTP 204");
 	assert_memory_equal(server.got, "POST /x HTTP/1.1\r\n", 18);
@@ -698,7 +771,7 @@ static void a_script_can_use_a_secret_and_nobody_sees_it(void **state)
 	log_set_level(LOG_ERR);
 	dup2(kept, STDERR_FILENO);
 	close(kept);
-	remove_secret(folder);
+	remove_folder(folder);
 	assert_string_equal(outcome.message, "p run ended with status 3: *** 9 | 0 | 0");
 	file = fdopen(fd, "r");
 	rewind(file);
@@ -725,7 +798,7 @@ static void an_answer_that_repeats_the_secret_is_told_without_it(void **state)
 	make_secret(folder, "token", "s3cret");
 	outcome = run_in(&task, &context, &(struct task_options){ .secrets = folder });
 	server_stop(&server);
-	remove_secret(folder);
+	remove_folder(folder);
 	assert_string_equal(outcome.message, "p notification/http failed: HTTP 401: no such token: ***");
 	free(outcome.message);
 }
@@ -794,7 +867,7 @@ static void slack_is_told_in_iter8s_words_and_its_refusal_is_seen(void **state)
 		assert_non_null(strstr(server.got, "*Name:* _default/exp_\\n*Versions:* _flowers-v1, flowers-v2_\\n*Stage:* _Completed_\\n*Winner:* _flowers-v2_\\n*Failed:* _true_"));
 		free(outcome.message);
 	}
-	remove_secret(folder);
+	remove_folder(folder);
 }
 
 static void collect_drives_the_load_itself_and_adds_to_what_is_there(void **state)
@@ -874,6 +947,7 @@ int main(void)
 		cmocka_unit_test(t10_arguments_are_plain_text),
 		cmocka_unit_test(a_run_script_is_run_by_bash_with_its_scratch_folder),
 		cmocka_unit_test(a_task_whose_condition_does_not_hold_is_left_out),
+		cmocka_unit_test(init_experiment_waits_for_the_knative_service_and_gives_its_namespace),
 		cmocka_unit_test(t9_readiness_looks_at_all_objects_and_tries_again),
 		cmocka_unit_test(readiness_looks_at_the_objects_of_weights_too),
 		cmocka_unit_test(an_http_notification_fills_in_headers_and_body_and_says_who_it_is),
