@@ -26,28 +26,45 @@ static const struct cmd_option common_options[] = {
 
 /* ---- help ------------------------------------------------------------------------------------------------------------------------------- */
 
-static void print_option(const struct cmd_option *option)
+/* "-i, --interval S" of at most 63 characters; returns how many. */
+static int option_text(const struct cmd_option *option, char left[64])
+{
+	return snprintf(left, 64, "%s%c%s--%s%s%s", option->short_name ? "-" : " ", option->short_name ? option->short_name : ' ',
+			option->short_name ? ", " : "  ", option->name, option->argument ? " " : "", option->argument ? option->argument : "");
+}
+
+static int options_width(const struct cmd_option *options, size_t count, int width)
 {
 	char left[64];
 
-	snprintf(left, sizeof(left), "%s%c%s--%s%s%s", option->short_name ? "-" : " ", option->short_name ? option->short_name : ' ',
-		 option->short_name ? ", " : "  ", option->name, option->argument ? " " : "", option->argument ? option->argument : "");
-	printf("  %-24s %s%s\n", left, option->help, option->type == CMD_STRINGS ? " (may be given several times)" : "");
+	for (size_t i = 0; i < count; i++)
+		width = option_text(&options[i], left) > width ? option_text(&options[i], left) : width;
+	return width;
+}
+
+static void print_options(const struct cmd_option *options, size_t count, int width)
+{
+	char left[64];
+
+	for (size_t i = 0; i < count; i++) {
+		option_text(&options[i], left);
+		printf("  %-*s %s%s\n", width, left, options[i].help, options[i].type == CMD_STRINGS ? " (may be given several times)" : "");
+	}
 }
 
 static void print_command_help(const struct cmd *command)
 {
+	int width = options_width(command->options, command->option_count, options_width(common_options, ARRAY_SIZE(common_options), 24));
+
 	printf("usage: shunt %s [options]%s%s\n\n%s.\n", command->name, command->arguments ? " " : "",
 	       command->arguments ? command->arguments : "", command->summary);
 	if (command->details)
 		printf("\n%s\n", command->details);
 	if (command->option_count)
 		printf("\noptions:\n");
-	for (size_t i = 0; i < command->option_count; i++)
-		print_option(&command->options[i]);
+	print_options(command->options, command->option_count, width);
 	printf("\noptions of every command:\n");
-	for (size_t i = 0; i < ARRAY_SIZE(common_options); i++)
-		print_option(&common_options[i]);
+	print_options(common_options, ARRAY_SIZE(common_options), width);
 }
 
 static void print_commands(FILE *out, const struct cmd *const *commands, size_t count)

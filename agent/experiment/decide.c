@@ -212,26 +212,33 @@ static const struct {
 	[TESTING_CONFORMANCE] = { 0, 0, 0, "none" },
 };
 
-static bool names_are_unique(const struct experiment *e)
+/* NULL: none. */
+static const char *name_twice(const struct experiment *e)
 {
 	for (size_t i = 0; i < e->version_count; i++) {
 		for (size_t j = i + 1; j < e->version_count; j++) {
 			if (strcmp(e->versions[i].name, e->versions[j].name) == 0)
-				return false;
+				return e->versions[i].name;
 		}
 	}
-	return true;
+	return NULL;
 }
 
-static bool field_paths_are_good(const struct experiment *e)
+static const char *field_path_of(const struct version_detail *version)
+{
+	return json_string_value(json_object_get(version->weight_obj_ref, "fieldPath"));
+}
+
+/* NULL: none. */
+static const struct version_detail *bad_field_path(const struct experiment *e)
 {
 	for (size_t v = 0; v < e->version_count; v++) {
-		const char *path = json_string_value(json_object_get(e->versions[v].weight_obj_ref, "fieldPath"));
+		const char *path = field_path_of(&e->versions[v]);
 
 		if (path && path[0] != '.')
-			return false;
+			return &e->versions[v];
 	}
-	return true;
+	return NULL;
 }
 
 /* At run time and not when the manifest is read: a start task may fill versionInfo in. */
@@ -242,17 +249,18 @@ static bool check_versions(const struct decide_input *in, struct state *state)
 	size_t candidates = e->version_count ? e->version_count - 1 : 0;
 
 	if (e->version_count == 0)
-		fail(in, state, "InvalidExperiment", "No versionInfo in experiment");
+		fail(in, state, "InvalidExperiment", "No versionInfo in experiment: spec.versionInfo.baseline is needed by the end of the start tasks");
 	else if (candidates < pattern_rules[e->testing].candidates_min || candidates > pattern_rules[e->testing].candidates_max)
 		fail(in, state, "InvalidExperiment", "Invalid number of candidates for %s experiment: found %zu, allowed %s", pattern, candidates,
 		     pattern_rules[e->testing].candidates);
-	else if (!names_are_unique(e))
-		fail(in, state, "InvalidExperiment", "Version names are not unique");
+	else if (name_twice(e))
+		fail(in, state, "InvalidExperiment", "Version names are not unique: found %s twice in spec.versionInfo", name_twice(e));
 	else if (e->reward_count != pattern_rules[e->testing].rewards)
 		fail(in, state, "InvalidExperiment", "Invalid number of rewards for %s experiment: found %zu, allowed %zu", pattern, e->reward_count,
 		     pattern_rules[e->testing].rewards);
-	else if (!field_paths_are_good(e))
-		fail(in, state, "InvalidExperiment", "Fieldpaths must start with '.'");
+	else if (bad_field_path(e))
+		fail(in, state, "InvalidExperiment", "Fieldpaths must start with '.': found \"%s\" in weightObjRef of version %s", field_path_of(bad_field_path(e)),
+		     bad_field_path(e)->name);
 	else
 		return true;
 	return false;

@@ -416,7 +416,7 @@ struct invalid {
 };
 
 static const struct invalid invalid_rows[] = {
-	{ TESTING_AB, 0, 1, "InvalidExperiment: No versionInfo in experiment" },
+	{ TESTING_AB, 0, 1, "InvalidExperiment: No versionInfo in experiment: spec.versionInfo.baseline is needed by the end of the start tasks" },
 	{ TESTING_AB, 1, 1, "InvalidExperiment: Invalid number of candidates for A/B experiment: found 0, allowed exactly 1" },
 	{ TESTING_AB, 3, 1, "InvalidExperiment: Invalid number of candidates for A/B experiment: found 2, allowed exactly 1" },
 	{ TESTING_AB, 2, 0, "InvalidExperiment: Invalid number of rewards for A/B experiment: found 0, allowed 1" },
@@ -452,7 +452,7 @@ static void two_versions_of_one_name_are_refused(void **state)
 
 	s->experiment.versions = same;
 	next(s);
-	assert_string_equal(s->state->message, "InvalidExperiment: Version names are not unique");
+	assert_string_equal(s->state->message, "InvalidExperiment: Version names are not unique: found flowers-v1 twice in spec.versionInfo");
 }
 
 static void a_field_path_begins_with_a_dot(void **state)
@@ -464,7 +464,7 @@ static void a_field_path_begins_with_a_dot(void **state)
 	two[1].weight_obj_ref = ref;
 	s->experiment.versions = two;
 	next(s);
-	assert_string_equal(s->state->message, "InvalidExperiment: Fieldpaths must start with '.'");
+	assert_string_equal(s->state->message, "InvalidExperiment: Fieldpaths must start with '.': found \"spec.http[0]\" in weightObjRef of version flowers-v2");
 }
 
 static void an_unknown_metric_fails_before_the_first_iteration(void **state)
