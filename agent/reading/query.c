@@ -283,14 +283,53 @@ static int compile(jq_state *jq, const char *expression, char **ret_problem)
 	return -EINVAL;
 }
 
+/*
+ * Expressions that were compiled lately. libjq takes some ten milliseconds for one, its own library with it, which would be a whole core for a thousand
+ * experiments with a provider's metric.
+ */
+#define PROGRAMS 64
+
+static struct {
+	char *expression;
+	jq_state *jq;
+} programs[PROGRAMS];
+
+static size_t next_program;
+
+/* The expression compiled; borrowed until the next call. */
+static int program_of(const char *expression, jq_state **ret_jq, char **ret_problem)
+{
+	_cleanup_(cleanup_jq) jq_state *jq = NULL;
+	_cleanup_free_ char *copy = NULL;
+	int r;
+
+	for (size_t i = 0; i < PROGRAMS && programs[i].jq; i++) {
+		if (strcmp(programs[i].expression, expression) != 0)
+			continue;
+		*ret_jq = programs[i].jq;
+		return 0;
+	}
+	jq = jq_init();
+	copy = strdup(expression);
+	r = jq && copy ? compile(jq, expression, ret_problem) : -ENOMEM;
+	if (r < 0)
+		return r;
+	cleanup_jq(&programs[next_program].jq);
+	free(programs[next_program].expression);
+	programs[next_program].expression = TAKE_PTR(copy);
+	*ret_jq = programs[next_program].jq = TAKE_PTR(jq);
+	next_program = (next_program + 1) % PROGRAMS;
+	return 0;
+}
+
 int query_check(const struct metric *metric, char **ret_problem)
 {
-	_cleanup_(cleanup_jq) jq_state *jq = jq_init();
 	_cleanup_free_ char *problem = NULL;
-	int r = jq ? check_fields(metric, ret_problem) : -ENOMEM;
+	jq_state *jq;
+	int r = check_fields(metric, ret_problem);
 
 	if (r == 0)
-		r = compile(jq, metric->jq, &problem);
+		r = program_of(metric->jq, &jq, &problem);
 	if (problem)
 		*ret_problem = text_printf("Metric %s/%s: %s", metric->meta.ns, metric->meta.name, problem);
 	return r;
@@ -299,9 +338,9 @@ int query_check(const struct metric *metric, char **ret_problem)
 /* The first output for the answer, the caller's to free. */
 static int apply(const char *expression, const char *body, size_t size, jv *ret_output, char **ret_problem)
 {
-	_cleanup_(cleanup_jq) jq_state *jq = jq_init();
 	_cleanup_(cleanup_jv) jv input = jv_null(), output = jv_null();
-	int r = jq ? compile(jq, expression, ret_problem) : -ENOMEM;
+	jq_state *jq;
+	int r = program_of(expression, &jq, ret_problem);
 
 	if (r < 0)
 		return r;
@@ -310,6 +349,7 @@ static int apply(const char *expression, const char *body, size_t size, jv *ret_
 		return fail_jv(take_jv(&input), "the answer is not JSON", ret_problem);
 	jq_start(jq, jv_copy(input), 0);
 	output = jq_next(jq);
+	jq_start(jq, jv_null(), 0); /* it keeps no answer */
 	if (!jv_is_valid(output))
 		return fail_jv(take_jv(&output), "spec.jqExpression gives nothing for the answer", ret_problem);
 	*ret_output = take_jv(&output);

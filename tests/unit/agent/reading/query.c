@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "util/cleanup.h"
+#include "util/text.h"
 
 static char empty[] = "";
 
@@ -208,6 +209,24 @@ static void an_answer_is_a_finite_number_or_a_problem(void **state)
 	}
 }
 
+/* More of them than are kept compiled, and each twice: none answers for another. */
+static void many_expressions_do_not_mix(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		_cleanup_free_ char *expression = text_printf(".[%d]", i % 100), *problem = NULL;
+		_cleanup_json_ json_t *list = json_array();
+		_cleanup_free_ char *body = NULL;
+		double number = 0;
+
+		for (int n = 0; n < 100; n++)
+			json_array_append_new(list, json_integer(n * n));
+		body = json_dumps(list, JSON_COMPACT);
+		assert_int_equal(query_number(expression, body, strlen(body), &number, &problem), 0);
+		assert_true(number == (i % 100) * (i % 100));
+	}
+}
+
 static void an_expression_that_does_not_compile_is_found_without_an_answer(void **state)
 {
 	struct metric metric = { .meta = { .ns = (char *)"n", .name = (char *)"m" }, .url = (char *)"http://h/", .jq = (char *)".data | tonumber" };
@@ -253,6 +272,7 @@ int main(void)
 		cmocka_unit_test(the_secret_is_put_into_the_url),
 		cmocka_unit_test(a_metric_without_url_or_expression_cannot_be_asked),
 		cmocka_unit_test(an_answer_is_a_finite_number_or_a_problem),
+		cmocka_unit_test(many_expressions_do_not_mix),
 		cmocka_unit_test(an_expression_that_does_not_compile_is_found_without_an_answer),
 		cmocka_unit_test(a_refusal_shows_the_first_line_of_its_body),
 	};
