@@ -231,6 +231,7 @@ __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 {
 	struct shunt_flow *flow;
 	__u32 isn, *closed, tsecr, class, made;
+	bool late_fin;
 
 	if (!w)
 		return PROOF_NONE;
@@ -238,17 +239,20 @@ __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 	isn = w->p.seq - 1;
 	if ((w->p.flags & (TCP_ACK | TCP_RST | TCP_SYN)) != TCP_ACK || cookie_load(skb, w))
 		return PROOF_NONE;
-	if (!cookie_valid(w)) {
-		/* A bare FIN of an ended flow gets a reset: the client waits for an ACK of it which the pod will not send twice. */
-		closed = bpf_map_lookup_elem(&shunt_closed, &w->key);
-		if (closed ? !(w->p.flags & TCP_FIN) || w->p.len : cookie_ahead(w)) {
+	/*
+	 * A bare FIN of an ended flow gets a reset: the client waits for an ACK of it which the pod will not send twice. By chance its numbers are good ones,
+	 * when as much was answered as was asked.
+	 */
+	closed = bpf_map_lookup_elem(&shunt_closed, &w->key);
+	late_fin = closed && w->p.flags & TCP_FIN && !w->p.len;
+	if (!cookie_valid(w) || (late_fin && *closed != isn)) {
+		if (!late_fin && (closed || cookie_ahead(w))) {
 			reason_count(closed ? SHUNT_R_COOKIE_REPLAYED : SHUNT_R_HOLD_DROP);
 			return PROOF_NOT_NOW;
 		}
 		reason_count(SHUNT_R_COOKIE_BAD);
 		return PROOF_NONE;
 	}
-	closed = bpf_map_lookup_elem(&shunt_closed, &w->key);
 	if (closed && *closed == isn) {
 		reason_count(SHUNT_R_COOKIE_REPLAYED);
 		return PROOF_NOT_NOW;
