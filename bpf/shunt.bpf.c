@@ -212,6 +212,11 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 	if (unlikely(flow->insert.len) && w->p.len && verdict == PASS)
 		verdict = edit_packet(skb, w, flow);
 	if (unlikely(last)) {
+		if (legs_idle(flow) && verdict == PASS) { /* a reset: the other pods hear of it, too */
+			send_copy_to_client(skb, w);
+			legs_reset(skb, w, flow, flow->current);
+			verdict = DROP;
+		}
 		flow_end(w, flow);
 	} else if (unlikely(was_busy && flow->answer == SHUNT_ANSWER_IDLE && hold_waiting(flow) && verdict == PASS && !(w->p.flags & TCP_FIN))) {
 		/*

@@ -105,6 +105,8 @@ __noinline int leg_gone(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	if (verdict != GO_ON)
 		return verdict;
 	reason_count(SHUNT_R_POD_NONE);
+	if (legs_idle(flow))
+		legs_reset(skb, w, flow, flow->current);
 	forge_to_client(w, TCP_RST | TCP_ACK);
 	w->forge.seq = flow->snext;
 	w->forge.ack = flow->hold ? flow->hold_seq : flow->request_end;

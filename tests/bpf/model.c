@@ -461,8 +461,8 @@ static void make_client(struct model *m, struct talk *t)
 		.peer = t->direct ? pod_addr(m->family, 0) : frontend_of(m->family, t->number),
 		.port = CLIENT_PORTS + m->seed % 512,
 		.peer_port = t->direct ? pod_port(0) : 80,
-		/* Never the same twice on one port: the programs remember those that have ended. */
-		.iss = isns[one_of(m, OF_TALK, index, 4)] + m->seed % 1024,
+		/* Never the same twice on one port: the programs remember those that have ended, and a pod may have the other connection's tuple. */
+		.iss = isns[one_of(m, OF_TALK, index, 4)] + m->seed % 1024 + (t->number << 20),
 		.clock = one_of(m, OF_TALK, index + 1, 2) ? 0x7fffff00 : 5000,
 		.buffer = buffers[one_of(m, OF_TALK, index + 2, 4)],
 		.mss = mss[m->family == SHUNT_V6][one_of(m, OF_TALK, index + 3, 4)],
@@ -1359,6 +1359,7 @@ static const struct {
 	{ "the client's kernel resets what a pod sends to an ended leg, whose tuple is another flow's by then",
 	  "1.3=1 2.0=2 2.1=3 2.2=6 2.4=2 0.4=1 1.50=39 2.68=2 4.0=1 5.3=1 8.12=1 8.39=5" },
 	{ "the client's own SYN goes to a pod that waits for the last ACK of a leg", "0.4=1 1.42=1 1.50=3 6.2=1 8.3=1" },
+	{ "the same, and it waits for the first one", "2.1=5 0.4=1 1.42=1 1.50=5 9.0=1 6.3=1" },
 };
 
 static void test_what_failed_once_does_not_fail_again(void **state)
