@@ -17,6 +17,7 @@
 
 #include "datapath/host.h"
 #include "datapath/netlink.h"
+#include "datapath/overlap.h"
 #include "experiment/engine.h"
 #include "experiment/split.h"
 #include "plan/plan.h"
@@ -37,6 +38,14 @@ static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 
 /* What an interface is there for. */
 enum purpose { PURPOSE_NONE, PURPOSE_CLIENTS, PURPOSE_UPLINK, PURPOSE_HOST };
+
+struct interface {
+	struct netlink_link link;
+	uint32_t by; /* it is left alone for this one (overlap.h); 0: it is not */
+	char *why;   /* then */
+	bool attached;
+	bool failed; /* to attach: tried again when the interface changes */
+};
 
 struct loop {
 	const struct loop_options *options;
@@ -60,8 +69,8 @@ struct loop {
 	struct user_fold *users; /* NULL: not read yet */
 	uint64_t users_at;       /* ms */
 
-	struct netlink_link *attached;
-	size_t attached_count;
+	struct interface *interfaces; /* all of this namespace */
+	size_t interface_count, attached_count;
 	struct datapath_place places[SHUNT_PLACES];
 	size_t place_count;
 	struct plan_node node;
@@ -107,9 +116,22 @@ static void log_new_notes(const struct tables *before, const struct tables *now)
 
 /* ---- state.json ---- */
 
-/* Mistakes of the folder, notes of the plan and troubles of experiments, in one form: [{level, where, message}]. */
-static json_t *problems_json(const struct manifest_errors *errors, const struct tables *tables, const struct engine *engine)
+/* Interfaces that are left alone for others: a person may have wanted another one of them. */
+static void append_overlaps(const struct loop *loop, json_t *array)
 {
+	for (size_t i = 0; i < loop->interface_count; i++) {
+		const struct interface *interface = &loop->interfaces[i];
+
+		if (interface->why)
+			json_array_append_new(array, json_pack("{s:s,s:s,s:s}", "level", "info", "where", interface->link.name, "message", interface->why));
+	}
+}
+
+/* Mistakes of the folder, notes of the plan, troubles of experiments, and what interfaces gave cause for, in one form: [{level, where, message}]. */
+static json_t *problems_json(const struct loop *loop)
+{
+	const struct manifest_errors *errors = &loop->errors;
+	const struct tables *tables = loop->tables;
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < errors->count; i++) {
@@ -124,7 +146,8 @@ static json_t *problems_json(const struct manifest_errors *errors, const struct 
 
 		json_array_append_new(array, json_pack("{s:s,s:s,s:s}", "level", note_level_name[n->level], "where", n->where, "message", n->message));
 	}
-	engine_problems(engine, array);
+	engine_problems(loop->engine, array);
+	append_overlaps(loop, array);
 	return array;
 }
 
@@ -147,7 +170,7 @@ static void write_state(struct loop *loop)
 	int r;
 
 	state = json_pack("{s:i,s:I,s:s,s:s,s:o,s:o}", "pid", (int)getpid(), "started", (json_int_t)loop->started, "manifests", loop->options->dir,
-			  "pin_dir", loop->options->pin_dir, "problems", problems_json(&loop->errors, loop->tables, loop->engine), "experiments",
+			  "pin_dir", loop->options->pin_dir, "problems", problems_json(loop), "experiments",
 			  engine_list(loop->engine));
 	if (!path || !state || json_equal(state, loop->state))
 		return;
@@ -427,55 +450,116 @@ static void places_changed(struct loop *loop)
 
 /* ---- interfaces ---- */
 
-static struct netlink_link *find_attached(struct loop *loop, uint32_t ifindex)
+static struct interface *find_interface(struct loop *loop, uint32_t ifindex)
 {
-	for (size_t i = 0; i < loop->attached_count; i++)
-		if (loop->attached[i].ifindex == ifindex)
-			return &loop->attached[i];
+	for (size_t i = 0; i < loop->interface_count; i++)
+		if (loop->interfaces[i].link.ifindex == ifindex)
+			return &loop->interfaces[i];
 	return NULL;
 }
 
-static void attach(struct loop *loop, const struct netlink_link *link, enum purpose purpose)
+static bool takes_returns(const struct loop *loop, enum purpose purpose)
 {
-	bool returns = purpose == PURPOSE_UPLINK || (purpose == PURPOSE_CLIENTS && loop->options->return_at_pods);
-	struct netlink_link *longer = realloc(loop->attached, (loop->attached_count + 1) * sizeof(*longer));
-
-	if (!longer)
-		return;
-	loop->attached = longer;
-	if (datapath_attach(loop->datapath, link->name, returns))
-		return;
-	longer[loop->attached_count++] = *link;
-	log_info("attached %s", link->name);
+	return purpose == PURPOSE_UPLINK || (purpose == PURPOSE_CLIENTS && loop->options->return_at_pods);
 }
 
-static void detached(struct loop *loop, struct netlink_link *known)
+static void attach(struct loop *loop, struct interface *interface, enum purpose purpose)
 {
-	int r = datapath_forget(loop->datapath, known->name);
+	interface->failed = datapath_attach(loop->datapath, interface->link.name, takes_returns(loop, purpose));
+	if (interface->failed)
+		return;
+	interface->attached = true;
+	loop->attached_count++;
+	log_info("attached %s", interface->link.name);
+}
+
+static void gone(struct loop *loop, struct interface *known)
+{
+	int r = known->attached ? datapath_forget(loop->datapath, known->link.name) : 0;
 
 	if (r)
-		log_warn("interface %s is gone, but its pins could not be removed: %s", known->name, strerror(-r));
-	else
-		log_info("interface %s is gone", known->name);
-	*known = loop->attached[--loop->attached_count];
+		log_warn("interface %s is gone, but its pins could not be removed: %s", known->link.name, strerror(-r));
+	else if (known->attached)
+		log_info("interface %s is gone", known->link.name);
+	loop->attached_count -= known->attached;
+	free(known->why);
+	*known = loop->interfaces[--loop->interface_count];
 }
 
-/* An interface is there, has changed or is gone. */
+/* An interface is there, has changed or is gone. What follows from it says settle(), when all of them are known. */
 static void on_link(void *data, const struct netlink_link *link)
 {
 	struct loop *loop = data;
-	struct netlink_link *known = find_attached(loop, link->ifindex);
-	enum purpose purpose = purpose_of(loop, link);
+	struct interface *known = find_interface(loop, link->ifindex), *longer;
 
 	if (link->gone) {
 		if (known)
-			detached(loop, known);
+			gone(loop, known);
 		return;
 	}
-	if (known && strcmp(known->name, link->name) && !datapath_attach(loop->datapath, link->name, purpose == PURPOSE_UPLINK || loop->options->return_at_pods))
-		*known = *link; /* renamed: its pins have the new name now */
-	else if (!known && purpose != PURPOSE_NONE)
-		attach(loop, link, purpose);
+	if (!known) {
+		longer = realloc(loop->interfaces, (loop->interface_count + 1) * sizeof(*longer));
+		if (!longer)
+			return;
+		loop->interfaces = longer;
+		longer[loop->interface_count++] = (struct interface){ .link = *link };
+		return;
+	}
+	if (known->attached && strcmp(known->link.name, link->name) &&
+	    datapath_attach(loop->datapath, link->name, takes_returns(loop, purpose_of(loop, link)))) /* renamed: its pins get the new name */
+		return;
+	known->link = *link;
+	known->failed = false;
+}
+
+/* The interface shares a path with another one that is attached (`by`; NULL: not any more). */
+static void leave_alone(struct loop *loop, struct interface *interface, const struct interface *by)
+{
+	free(interface->why);
+	interface->why = NULL;
+	interface->by = by ? by->link.ifindex : 0;
+	if (!by)
+		return;
+	interface->why = text_printf("not attached: the same packets pass %s %s, which is", overlap_text(&interface->link, &by->link), by->link.name);
+	log_info("%s: %s", interface->link.name, interface->why ?: "not attached");
+	if (datapath_detach(loop->datapath, interface->link.name)) /* also what an earlier run attached */
+		return;
+	loop->attached_count -= interface->attached;
+	interface->attached = false;
+}
+
+/* An uplink stays where it is asked for: the programs know most packets that they meet again (direct_begin). */
+static bool is_left_alone(enum purpose purpose, enum purpose by)
+{
+	return purpose != PURPOSE_UPLINK || by == PURPOSE_UPLINK;
+}
+
+/* Attaches what is to be attached, now that all interfaces are known. */
+static void settle(struct loop *loop)
+{
+	size_t count = loop->interface_count;
+	_cleanup_free_ struct netlink_link *links = calloc(count + 1, sizeof(*links));
+	_cleanup_free_ enum purpose *purpose = calloc(count + 1, sizeof(*purpose));
+	_cleanup_free_ bool *wanted = calloc(count + 1, sizeof(*wanted));
+	_cleanup_free_ size_t *by = calloc(count + 1, sizeof(*by));
+
+	if (!links || !purpose || !wanted || !by)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		links[i] = loop->interfaces[i].link;
+		purpose[i] = purpose_of(loop, &links[i]);
+		wanted[i] = purpose[i] != PURPOSE_NONE;
+	}
+	overlap_resolve(links, wanted, count, by);
+	for (size_t i = 0; i < count; i++) {
+		struct interface *interface = &loop->interfaces[i];
+		bool alone = by[i] != i && is_left_alone(purpose[i], purpose[by[i]]);
+
+		if (interface->by != (alone ? links[by[i]].ifindex : 0))
+			leave_alone(loop, interface, alone ? &loop->interfaces[by[i]] : NULL);
+		if (wanted[i] && !alone && !interface->attached && !interface->failed)
+			attach(loop, interface, purpose[i]);
+	}
 }
 
 static void on_netlink(uv_poll_t *poll, int status, int events)
@@ -488,10 +572,15 @@ static void on_netlink(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (!r)
 		r = netlink_read(loop->netlink, on_link, loop, &addresses);
-	if (!r && loop->options->uplinks && (addresses || loop->attached_count != before))
-		places_changed(loop);
-	if (r)
+	if (r) {
 		log_warn("cannot hear of interfaces that come and go: %s", strerror(-r));
+		return;
+	}
+	settle(loop);
+	if (loop->options->uplinks && (addresses || loop->attached_count != before))
+		places_changed(loop);
+	else
+		write_state(loop);
 }
 
 static int attach_all(struct loop *loop)
@@ -500,6 +589,7 @@ static int attach_all(struct loop *loop)
 
 	if (r)
 		return log_err(r, "cannot list the interfaces");
+	settle(loop);
 	if (!loop->attached_count)
 		log_warn("no interface %s%s here now: packets are steered as soon as one appears", loop->options->interfaces ? "matches " : "of type veth is up",
 			 loop->options->interfaces ? loop->options->interfaces : "");
@@ -737,7 +827,9 @@ static void release(struct loop *loop)
 	manifest_errors_release(&loop->errors);
 	json_decref(loop->state);
 	user_fold_free(&loop->users);
-	free(loop->attached);
+	for (size_t i = 0; i < loop->interface_count; i++)
+		free(loop->interfaces[i].why);
+	free(loop->interfaces);
 }
 
 int loop_run(const struct loop_options *options)

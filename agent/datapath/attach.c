@@ -371,6 +371,15 @@ int datapath_attach(struct datapath *datapath, const char *ifname, bool returns)
 	return r ? log_err(r, "attach %s", ifname) : 0;
 }
 
+int datapath_detach(struct datapath *datapath, const char *ifname)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(directions) && !r; i++)
+		r = detach_direction(datapath, ifname, &directions[i]);
+	return r;
+}
+
 int datapath_forget(struct datapath *datapath, const char *ifname)
 {
 	char name[IFNAMSIZ];

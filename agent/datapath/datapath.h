@@ -64,6 +64,9 @@ bool datapath_attach_needs_net_admin(const struct datapath *datapath);
  */
 int datapath_attach(struct datapath *datapath, const char *ifname, bool returns);
 
+/* Ends what datapath_attach() made there, now or in an earlier run. 0 also when there is nothing. */
+int datapath_detach(struct datapath *datapath, const char *ifname);
+
 /* Makes the interfaces for the node's own connections (host.h), or removes what an earlier run made. To be called before the first attachment. */
 int datapath_host(struct datapath *datapath, bool wanted);
 

@@ -36,7 +36,7 @@ static int attribute(const struct nlattr *attr, void *data)
 	const struct nlattr **attrs = data;
 	int type = mnl_attr_get_type(attr);
 
-	if (type == IFLA_IFNAME || type == IFLA_LINKINFO)
+	if (type == IFLA_IFNAME || type == IFLA_LINKINFO || type == IFLA_MASTER || type == IFLA_LINK || type == IFLA_LINK_NETNSID)
 		attrs[type] = attr;
 	return MNL_CB_OK;
 }
@@ -52,7 +52,7 @@ static int message(const struct nlmsghdr *header, void *data)
 {
 	struct call *call = data;
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(header);
-	const struct nlattr *attrs[IFLA_LINKINFO + 1] = {};
+	const struct nlattr *attrs[IFLA_LINK_NETNSID + 1] = {};
 	struct netlink_link link = {};
 	const char *kind = "";
 
@@ -68,6 +68,10 @@ static int message(const struct nlmsghdr *header, void *data)
 	strncpy(link.name, mnl_attr_get_str(attrs[IFLA_IFNAME]), sizeof(link.name) - 1);
 	strncpy(link.kind, kind, sizeof(link.kind) - 1);
 	link.ifindex = info->ifi_index;
+	if (attrs[IFLA_MASTER])
+		link.master = mnl_attr_get_u32(attrs[IFLA_MASTER]);
+	if (attrs[IFLA_LINK] && !attrs[IFLA_LINK_NETNSID])
+		link.link = mnl_attr_get_u32(attrs[IFLA_LINK]);
 	link.up = info->ifi_flags & IFF_UP;
 	link.gone = header->nlmsg_type == RTM_DELLINK;
 	call->f(call->data, &link);

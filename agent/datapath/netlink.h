@@ -14,6 +14,8 @@ struct netlink_link {
 	char name[IFNAMSIZ];
 	char kind[16]; /* "veth", "bridge", ...; "" for a device without one */
 	uint32_t ifindex;
+	uint32_t master; /* the bridge, bond, ... that it is a port of; 0: none */
+	uint32_t link;   /* what it stands on (a VLAN, macvlan, ...), or a veth's other end, when that is in this namespace; 0 */
 	bool up;       /* set up by its owner (IFF_UP) */
 	bool gone;     /* has just been removed */
 };

@@ -671,6 +671,19 @@ static __always_inline int replace_port(struct __sk_buff *skb, const struct pack
 	return PASS;
 }
 
+/* A SYN to a pod on the tuple of a leg: is it the leg's own, which has come by another interface before? */
+static __always_inline bool direct_is_leg(struct work *w, const struct shunt_leg_owner *owner)
+{
+	struct shunt_flow *flow;
+
+	w->key.client = owner->client;
+	w->key.frontend = owner->frontend;
+	w->key.cport = owner->cport;
+	w->key.fport = owner->fport;
+	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+	return flow && w->p.seq == LEG(flow, owner->leg)->acked - 1;
+}
+
 /*
  * A SYN from a client to what is no frontend. When it is a pod, the tuple is remembered so that no leg takes it; when a leg has it already, this
  * connection gets another port, which shunt_direct translates both ways.
@@ -678,7 +691,7 @@ static __always_inline int replace_port(struct __sk_buff *skb, const struct pack
 __noinline int direct_begin(struct work *w)
 {
 	struct shunt_leg_owner direct = { .owner = SHUNT_OWNER_DIRECT };
-	struct shunt_leg_owner *known;
+	struct shunt_leg_owner *known, *leg;
 
 	if (!w)
 		return PASS;
@@ -688,8 +701,13 @@ __noinline int direct_begin(struct work *w)
 		return PASS; /* this connection's own entry */
 	if (known) /* of a connection that was moved to this port some time ago: it is over, or its client would not use the port again */
 		bpf_map_delete_elem(&shunt_direct, &w->leg_key);
-	if (!bpf_map_lookup_elem(&shunt_leg, &w->leg_key)) {
+	leg = bpf_map_lookup_elem(&shunt_leg, &w->leg_key);
+	if (!leg) {
 		bpf_map_update_elem(&shunt_direct, &w->leg_key, &direct, BPF_NOEXIST);
+		return PASS;
+	}
+	if (direct_is_leg(w, leg)) {
+		reason_count(SHUNT_R_MET_AGAIN);
 		return PASS;
 	}
 	/* Two entries: the client's tuple says where it went (fport), the new one says whose it is (cport). */

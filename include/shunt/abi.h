@@ -669,6 +669,7 @@ struct shunt_user {
 	X(LEG_EVICTED, told, "idle connections to pods closed to make room for another version's")           \
 	X(IDLE_ANSWERED, note, "packets of an idle leg, answered and not forwarded")                         \
 	X(DIRECT_MOVED, told, "clients' own connections to pods moved off a leg's port")                     \
+	X(MET_AGAIN, odd, "connections to pods that came by two attached interfaces; name one of them in --interface and --uplink") \
 	X(HEAD_PARTIAL, note, "request heads that came in pieces")                                           \
 	X(HEAD_TOO_LONG, odd, "flows pinned by client address: the request head is too long")                \
 	X(NOT_HTTP, odd, "flows pinned by client address: the first bytes are no HTTP/1.x request")          \

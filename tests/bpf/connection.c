@@ -288,6 +288,7 @@ static void test_the_clients_own_connection_is_moved_off_a_legs_port(void **stat
 		direct.daddr = w.pod.addr;
 		direct.sport = w.cport;
 		direct.dport = w.pod.port;
+		direct.seq += 1000000;
 		bpfrun_packet(*state, FROM_CLIENT, &direct, &r);
 		assert_int_equal(r.verdict, V_PASS);
 		assert_null(r.out.why);
@@ -310,6 +311,26 @@ static void test_the_clients_own_connection_is_moved_off_a_legs_port(void **stat
 	}
 }
 
+static void test_a_leg_that_comes_by_a_second_interface_passes_it_as_it_is(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct wire w = fresh_wire(*state, family);
+		struct bpfrun_result again;
+
+		to_pod(&w, &client_says[0]);
+		for (int times = 0; times < 2; times++) {
+			bpfrun_bytes(*state, FROM_CLIENT, w.r.out.bytes, w.r.out.len, &again);
+			assert_int_equal(again.verdict, V_PASS);
+			assert_int_equal(again.out.len, w.r.out.len);
+			assert_memory_equal(again.out.bytes, w.r.out.bytes, w.r.out.len);
+		}
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_MET_AGAIN), 2);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_DIRECT_MOVED), 0);
+		to_client(&w, &pod_says[0]);
+		expect_untouched(&w, &pod_says[0]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +342,7 @@ int main(void)
 		cmocka_unit_test(test_connections_from_any_number_on_end),
 		cmocka_unit_test(test_a_leg_leaves_the_clients_own_connection_to_the_pod_alone),
 		cmocka_unit_test(test_the_clients_own_connection_is_moved_off_a_legs_port),
+		cmocka_unit_test(test_a_leg_that_comes_by_a_second_interface_passes_it_as_it_is),
 	};
 
 	return bpfrun_main("connection", dialog_tables(), tests, ARRAY_SIZE(tests));

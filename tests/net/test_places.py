@@ -128,6 +128,43 @@ class TestBridge:
                 assert seen_address(box, family, user) == box.address[family]
                 assert_bytes_arrive(box, family, user, pod, tmp_path)
 
+    def test_of_a_bridge_and_its_ports_the_ports_are_attached(self, topology, folder, make_agent, family):
+        set_pods(folder, baseline=[(topology.bridged_baseline, None)], candidate=[(topology.candidate, None)])
+        agent = make_agent(interfaces="lan,client*,b*").start()
+        assert set(purposes(agent)) == {"client1", "client2", "bclient", "bbaseline", "bcandidate", "baseline"}
+        (note,) = (row for row in agent.status()["problems"] if row["where"] == "lan")
+        assert note["message"].startswith("not attached: the same packets pass its port b")
+        assert agent.log.count("lan: not attached") == 1
+        assert_steered(topology.bridged_client, family)
+        assert agent.reason("MET_AGAIN") == agent.reason("DIRECT_MOVED") == 0
+
+    def test_a_bridge_is_let_go_when_its_ports_are_to_be_attached(self, topology, folder, make_agent):
+        """By a new start with other patterns; and when its first port comes, and again when that is gone."""
+        node = topology.node
+        set_pods(folder, baseline=[(topology.baseline, None)], candidate=[(topology.candidate, None)])
+        agent = make_agent(interfaces="lan").start()
+        assert set(purposes(agent)) == {"lan"}
+        assert_steered(topology.bridged_client, 4)
+        agent.stop()
+        agent.interfaces = "lan,late*"
+        agent.start()
+        node.run("ip", "link", "add", "late0", "type", "veth", "peer", "name", "elsewhere")
+        node.run("ip", "link", "set", "late0", "master", "lan")
+        try:
+            wait_for(lambda: set(purposes(agent)) == {"late0"}, lambda: f"late0 alone: {purposes(agent)}\n{agent.log}")
+        finally:
+            node.run("ip", "link", "del", "late0")
+        wait_for(lambda: set(purposes(agent)) == {"lan"}, lambda: f"lan again: {purposes(agent)}\n{agent.log}")
+        assert not any(row["where"] == "lan" for row in agent.status()["problems"])
+
+    def test_an_uplink_over_attached_ports_still_steers(self, topology, folder, make_agent, family):
+        """A person asked for it by name: it stays, and the packets that are met twice are known."""
+        set_pods(folder, baseline=[(topology.bridged_baseline, None)], candidate=[(topology.candidate, None)])
+        agent = make_agent(interfaces="client*,b*", arguments=["--uplink", "lan"]).start()
+        assert "lan" in purposes(agent)
+        assert_steered(topology.bridged_client, family)
+        assert agent.reason("MET_AGAIN") > 0 and agent.reason("DIRECT_MOVED") == 0
+
     def test_a_refused_request_finds_another_pod_on_the_bridge(self, topology, folder, make_agent, family):
         """The next pod's SYN is sent from the egress side, into a bridge."""
         nobody = topology.client2  # an address at which nobody listens
