@@ -261,7 +261,7 @@ static __always_inline int pod_packet(struct __sk_buff *skb, struct work *w, con
 		if (leg->lport == w->p.dport && leg->state != SHUNT_LEG_NONE) {
 			flow->seen = bpf_ktime_get_coarse_ns();
 			verdict = GO_ON;
-			if (unlikely(flow->state != SHUNT_FLOW_BOUND || w->leg != flow->current ||
+			if (unlikely(flow->state != SHUNT_FLOW_BOUND || w->leg != flow->current || leg->state == SHUNT_LEG_OPENING ||
 				     (w->p.flags & TCP_SYN && flow->kind == SHUNT_KIND_REQUEST)))
 				verdict = pod_slow(skb, w, flow);
 			if (likely(verdict == GO_ON))
@@ -325,6 +325,17 @@ static __always_inline int own_address_from_client(struct __sk_buff *skb, struct
 	return pod_packet(skb, w, owner, AT_POD_IN);
 }
 
+/* The pod of a connection has not answered in time, and its client sends the SYN again. GO_ON: there is no other pod, it goes to the same. */
+static __always_inline int connection_silent(struct __sk_buff *skb, struct work *w)
+{
+	struct shunt_flow *flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
+
+	if (!flow)
+		return DROP;
+	reason_count(SHUNT_R_LEG_SILENT);
+	return leg_elsewhere(skb, w, flow, 1);
+}
+
 SEC("tc")
 int shunt_from_client(struct __sk_buff *skb)
 {
@@ -361,6 +372,8 @@ int shunt_from_client(struct __sk_buff *skb)
 		return DROP;
 	if (syn)
 		verdict = w->frontend.kind == SHUNT_KIND_REQUEST ? cookie_answer(skb, w) : connection_begin(skb, w);
+	if (unlikely(verdict == SILENT))
+		verdict = connection_silent(skb, w);
 	if (verdict == GO_ON)
 		verdict = client_locked(skb, w);
 	lock_release(lock);

@@ -31,6 +31,7 @@ enum verdict {
 	REDIRECT = 7,  /* TC_ACT_REDIRECT */
 	GO_ON = -1000,   /* between functions only: this part has nothing to say, take the next step */
 	NOT_YET = -1001, /* likewise: the client must acknowledge the answer first */
+	SILENT = -1003,  /* likewise: the pod has not answered in time, another shall be tried */
 	HELD = -1002,    /* likewise: a request, or a part of one, is in the hold; see to it (request_held). Returned, not called: stack is scarce */
 };
 

@@ -438,7 +438,7 @@ static __always_inline int choose_again(struct work *w, const struct shunt_flow 
 	struct shunt_hold *hold = hold_of(w, flow);
 	__u32 at = leg->acked - flow->hold_seq, len = flow->hold_len - at;
 
-	if (flow->flags & SHUNT_F_EARLY)
+	if (flow->flags & SHUNT_F_EARLY || flow->kind == SHUNT_KIND_CONNECTION)
 		return choose_by_client(w);
 	if (!hold || at > SHUNT_HOLD_SIZE || len > SHUNT_HOLD_SIZE - at)
 		return 0;
@@ -448,8 +448,8 @@ static __always_inline int choose_again(struct work *w, const struct shunt_flow 
 }
 
 /*
- * The pod of the opening leg does not take the connection, and the request is still held: the next pod of the version, or (`stay` == 0) of its fallback.
- * GO_ON: there is no other.
+ * The pod of the opening leg does not take the connection, and has had nothing but its SYN: the next pod of the version, or (`stay` == 0) of its
+ * fallback. GO_ON: there is no other.
  */
 __noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, __u32 stay)
 {
@@ -480,7 +480,9 @@ __noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt
 	flow->attempt++;
 	leg->state = SHUNT_LEG_DEAD;
 	verdict = leg_open(skb, w, flow, leg->acked);
-	if (flow->flags & SHUNT_F_EARLY)
+	if (flow->kind == SHUNT_KIND_CONNECTION)
+		flow->state = SHUNT_FLOW_BOUND;
+	else if (flow->flags & SHUNT_F_EARLY)
 		flow->state = SHUNT_FLOW_HEAD;
 	return verdict;
 }
@@ -601,7 +603,39 @@ __noinline int flow_begin(struct __sk_buff *skb, struct work *w)
 
 /* ---- connection frontends --------------------------------------------------------------------------------------------------------------- */
 
-/* A SYN to a connection frontend: the flow begins here, bound. GO_ON: translate it. */
+/*
+ * The flow is bound from its SYN on: its packets, the SYN and its options, are the client's own. What of them is kept is for the SYN to another pod, which
+ * we make should this one refuse, or be silent (leg_gone, tick_overdue, SILENT): until a SYN-ACK has gone by, the client knows of no pod.
+ */
+static __always_inline void connection_offers(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	const struct tcp_options *o = &w->options;
+
+	if (options_parse(skb, w))
+		return;
+	flow->mss = o->mss ?: mss_of_class(0, w->p.family); /* RFC 9293 section 3.7.1 */
+	flow->wscale = o->wscale;
+	flow->ts_client = o->tsval;
+	flow->window = w->p.window;
+	flow->flags &= ~(SHUNT_F_TSTAMP | SHUNT_F_SACK | SHUNT_F_ECN);
+	if (o->tstamp)
+		flow->flags |= SHUNT_F_TSTAMP;
+	if (o->sack)
+		flow->flags |= SHUNT_F_SACK;
+	if ((w->p.flags & (TCP_ECE | TCP_CWR)) == (TCP_ECE | TCP_CWR))
+		flow->flags |= SHUNT_F_ECN;
+}
+
+/* The SYN is sent again. Without an agent the client's timer is what finds a silent pod. */
+static __always_inline int connection_again(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
+{
+	if (LEG(flow, flow->current)->state != SHUNT_LEG_OPENING)
+		return GO_ON;
+	connection_offers(skb, w, flow);
+	return bpf_ktime_get_ns() - flow->opened < pod_deadline_ns(meta_live()) ? GO_ON : SILENT;
+}
+
+/* A SYN to a connection frontend: the flow begins here. GO_ON: translate it. SILENT: to another pod, if there is one. */
 __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 {
 	struct shunt_flow *flow;
@@ -612,7 +646,7 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 		return DROP;
 	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
 	if (flow && flow->isn == w->p.seq)
-		return GO_ON; /* sent again */
+		return connection_again(skb, w, flow);
 	if (flow) {
 		reason_count(SHUNT_R_FLOW_REUSED);
 		flow_end(w, flow);
@@ -631,13 +665,16 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 	flow->answer = SHUNT_ANSWER_CLOSE;
 	flow->flags = SHUNT_F_PINNED;
 	flow->isn = w->p.seq;
+	flow->request_end = w->p.seq + 1;
 	flow->started = bpf_ktime_get_ns();
+	flow->opened = flow->started;
+	connection_offers(skb, w, flow);
 	leg = &flow->leg[0];
 	leg->pod = w->choice.addr;
 	leg->pport = w->choice.port;
 	leg->version = w->choice.served;
 	leg->series = w->choice.series;
-	leg->state = SHUNT_LEG_OPEN;
+	leg->state = SHUNT_LEG_OPENING;
 	leg->cnext = w->p.seq + 1;
 	leg->acked = w->p.seq + 1;
 	leg_mask(w, leg);
@@ -653,6 +690,7 @@ __noinline int connection_begin(struct __sk_buff *skb, struct work *w)
 	if (!flow)
 		return DROP;
 	request_begin(w, flow);
+	flow_waits(w);
 	reason_count(SHUNT_R_FLOW_NEW);
 	reason_count(SHUNT_R_BIND);
 	reason_count(SHUNT_R_LEG_OPEN);

@@ -252,7 +252,7 @@ static __always_inline int icmp_pod_locked(struct __sk_buff *skb, struct work *w
 	struct icmp_error *e = &w->icmp;
 	__u32 mss;
 
-	if (flow->state == SHUNT_FLOW_OPENING && w->leg == flow->current) {
+	if (leg->state == SHUNT_LEG_OPENING && w->leg == flow->current) {
 		if (e->too_big || e->seq != leg->acked - 1)
 			return DROP;
 		return leg_gone(skb, w, flow);

@@ -256,7 +256,7 @@ __noinline int leg_syn(struct __sk_buff *skb, struct work *w, struct shunt_flow 
 	leg = LEG(flow, index);
 	forge_to_pod(w, leg, TCP_SYN | (flow->flags & SHUNT_F_ECN ? TCP_ECE | TCP_CWR : 0));
 	w->forge.seq = leg->acked - 1;
-	w->forge.window = 64240;
+	w->forge.window = flow->kind == SHUNT_KIND_CONNECTION ? flow->window : 64240;
 	options_syn(w, flow->mss, flow->flags & SHUNT_F_SACK, flow->flags & SHUNT_F_TSTAMP, flow->wscale, flow->ts_client, 0);
 	return forge_bare(skb, w);
 }

@@ -84,6 +84,14 @@ static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, str
 	return emit(skb, w, flow);
 }
 
+/* The same of a connection, whose SYN-ACK the client itself gets. */
+static __always_inline int connection_opened(struct shunt_flow *flow, struct shunt_leg *leg)
+{
+	leg->state = SHUNT_LEG_OPEN;
+	flow->attempt = 0;
+	return GO_ON;
+}
+
 /* The pod answers our SYN with an ACK: it remembers the tuple (RFC 5961 section 4). Another port, at once; never a reset, it may not be ours to end. */
 static __always_inline int leg_challenged(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
@@ -115,9 +123,12 @@ __noinline int leg_gone(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	return err ? DROP : send_to_client(skb, w);
 }
 
+/* A reset. It is believed when it answers our SYN, or the client's, which may have had data (RFC 7413). */
 static __always_inline int leg_refused(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
-	return w->p.flags & TCP_ACK && w->p.ack == leg->acked ? leg_gone(skb, w, flow) : DROP;
+	__u32 data = flow->kind == SHUNT_KIND_CONNECTION ? flow->mss : 0;
+
+	return w->p.flags & TCP_ACK && w->p.ack - leg->acked <= data ? leg_gone(skb, w, flow) : DROP;
 }
 
 /*
@@ -182,7 +193,7 @@ __noinline int pod_slow(struct __sk_buff *skb, struct work *w, struct shunt_flow
 		return leg->state == SHUNT_LEG_OPEN ? leg_idle(skb, w, flow, leg) : DROP;
 	if (leg->state == SHUNT_LEG_OPENING) {
 		if ((w->p.flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
-			return leg_opened(skb, w, flow, leg);
+			return flow->kind == SHUNT_KIND_CONNECTION ? connection_opened(flow, leg) : leg_opened(skb, w, flow, leg);
 		if (w->p.flags & TCP_RST)
 			return leg_refused(skb, w, flow, leg);
 		return w->p.flags & TCP_ACK ? leg_challenged(skb, w, flow) : DROP;

@@ -96,7 +96,7 @@ static __always_inline bool tick_flow(struct tick *tick, __u64 since)
 	struct shunt_flow *flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
 	struct shunt_leg *leg;
 
-	if (!flow || flow->state == SHUNT_FLOW_BOUND)
+	if (!flow)
 		return true;
 	leg = LEG(flow, flow->current);
 	if (leg->state == SHUNT_LEG_OPENING) {
@@ -106,7 +106,7 @@ static __always_inline bool tick_flow(struct tick *tick, __u64 since)
 			tick_send(tick->skb, w, tick_overdue(tick->skb, w, flow, tick->now));
 		return false;
 	}
-	if (flow->hold || leg->state != SHUNT_LEG_NONE) /* it has begun to speak, or waits for its second word */
+	if (flow->state == SHUNT_FLOW_BOUND || flow->hold || leg->state != SHUNT_LEG_NONE) /* it has begun to speak, or waits for its second word */
 		return true;
 	if (tick->now - since < tick->quiet)
 		return false;

@@ -3,6 +3,7 @@
  * Versions with several pods each, and more versions than a flow has legs: the tables of dialog.c are too small for that.
  *
  *     frontend .10:80, header userhash: user "to-1" v1, ... "to-5" v5; all others a fifth each
+ *     frontend .11:443, connections: v3
  *     v<n> has six pods: 10.77.<10 + n>.<2...7>, fd00:77:<10 + n>::<2...7>, port 8080 + n
  */
 #include "../lib/dialog.h"
@@ -64,15 +65,15 @@ static void set_version(struct tables *t, int version)
 
 static const struct tables *tables(void)
 {
-	static struct tables_frontend frontends[SHUNT_FAMILIES];
-	static struct shunt_route route = { .identity = SHUNT_ID_HEADER, .name_len = 8, .name = "userhash", .split = 0, .rules = VERSIONS };
+	static struct tables_frontend frontends[2 * SHUNT_FAMILIES];
+	static struct shunt_route routes[] = { { .identity = SHUNT_ID_HEADER, .name_len = 8, .name = "userhash", .split = 0, .rules = VERSIONS }, { .split = 3 } };
 	static struct shunt_split splits[1 + VERSIONS] = { { .salt = { 1, 2 }, .shares = VERSIONS } };
 	static struct tables_version versions[VERSIONS];
 	static struct tables_rule rules[VERSIONS];
 	static struct shunt_ring rings[LISTS];
 	static struct shunt_pod pods[PODS];
 	static struct tables t = {
-		.frontends = frontends, .frontend_count = SHUNT_FAMILIES, .routes = &route, .route_count = 1, .rules = rules, .rule_count = VERSIONS,
+		.frontends = frontends, .frontend_count = 2 * SHUNT_FAMILIES, .routes = routes, .route_count = 2, .rules = rules, .rule_count = VERSIONS,
 		.splits = splits, .split_count = 1 + VERSIONS, .versions = versions, .version_count = VERSIONS, .rings = rings, .ring_count = LISTS,
 		.pods = pods, .pod_count = PODS,
 	};
@@ -83,6 +84,9 @@ static const struct tables *tables(void)
 		frontends[family].key.addr = addr_of(family == SHUNT_V6 ? "fd00:96::10" : "10.96.0.10");
 		frontends[family].key.port = htons(80);
 		frontends[family].value = (struct shunt_frontend){ .kind = SHUNT_KIND_REQUEST, .routes = 1 };
+		frontends[SHUNT_FAMILIES + family].key.addr = addr_of(family == SHUNT_V6 ? "fd00:96::11" : "10.96.0.11");
+		frontends[SHUNT_FAMILIES + family].key.port = htons(443);
+		frontends[SHUNT_FAMILIES + family].value = (struct shunt_frontend){ .kind = SHUNT_KIND_CONNECTION, .routes = 1, .route = 1 };
 	}
 	return &t;
 }
@@ -682,6 +686,218 @@ static void test_a_refusal_in_mid_connection_means_another_pod(void **state)
 	}
 }
 
+/* ---- pods that do not take a connection ------------------------------------------------------------------------------------------------------ */
+
+/* A client that opens a connection to the connection frontend; `pod` is where its SYN, the packet at hand, goes to. */
+struct caller {
+	struct bpfrun *run;
+	struct pkt syn; /* as the client sent it */
+	struct shunt_addr pod;
+	struct bpfrun_result r;
+};
+
+static void fail_caller(const struct caller *c, const char *what)
+{
+	const struct pkt *p = &c->r.out.pkt;
+
+	fail_msg("%s: verdict %d, %zu clones, %zu copies; flags %x seq %u ack %u %s", what, c->r.verdict, c->r.clones, c->r.copies, p->flags, p->seq, p->ack,
+		 c->r.out.why ?: "");
+}
+
+static struct caller calling(struct bpfrun *run, int family, const struct pkt *syn)
+{
+	struct dialog d = dialog_of(run, family);
+	struct caller c = { .run = run, .syn = *syn };
+
+	bpfrun_forget(run);
+	c.syn.saddr = d.client;
+	c.syn.daddr = addr_of(family == SHUNT_V6 ? "fd00:96::11" : "10.96.0.11");
+	c.syn.sport = 50000;
+	c.syn.dport = 443;
+	bpfrun_packet(run, FROM_CLIENT, &c.syn, &c.r);
+	if (c.r.verdict != V_PASS || c.r.out.why || c.r.out.pkt.flags != syn->flags)
+		fail_caller(&c, "no SYN for a pod");
+	c.pod = c.r.out.pkt.daddr;
+	return c;
+}
+
+/* A frame is the client's SYN, but for its data, to a pod that is not the one before. */
+static void expect_other_pod(struct caller *c, const struct bpfrun_frame *frame)
+{
+	const struct pkt *p = &frame->pkt;
+
+	if (frame->why || p->flags != c->syn.flags || !memcmp(&p->daddr, &c->pod, sizeof(c->pod)))
+		fail_caller(c, "no SYN for another pod");
+	assert_memory_equal(&p->saddr, &c->syn.saddr, sizeof(p->saddr));
+	assert_int_equal(p->sport, c->syn.sport);
+	assert_int_equal(p->seq, c->syn.seq);
+	assert_int_equal(p->window, c->syn.window);
+	assert_int_equal(p->mss, c->syn.mss);
+	assert_int_equal(p->wscale, c->syn.wscale);
+	assert_int_equal(p->sack_ok, c->syn.sack_ok);
+	assert_int_equal(p->tstamp, c->syn.tstamp);
+	assert_int_equal(p->tsval, c->syn.tsval);
+	assert_int_equal(p->len, 0);
+	c->pod = p->daddr;
+}
+
+static void pod_answers(struct caller *c, const struct shunt_addr *pod, uint8_t flags, uint32_t seq, uint32_t ack)
+{
+	struct pkt pkt = { .saddr = *pod, .daddr = c->syn.saddr, .sport = 8081, .dport = c->syn.sport, .flags = flags, .seq = seq, .ack = ack, .mss = 1460 };
+
+	for (size_t i = 0; i < PODS; i++)
+		if (!memcmp(&tables()->pods[i].addr, pod, sizeof(*pod)))
+			pkt.sport = ntohs(tables()->pods[i].port);
+	bpfrun_packet(c->run, TO_CLIENT, &pkt, &c->r);
+}
+
+static void pod_refuses(struct caller *c)
+{
+	pod_answers(c, &c->pod, RST | ACK, 0, c->syn.seq + 1 + c->syn.len);
+}
+
+/* The pod takes the connection: its SYN-ACK goes to the client as it is, and data from there to this pod. */
+static void expect_connects(struct caller *c)
+{
+	struct pkt data = { .saddr = c->syn.saddr, .daddr = c->syn.daddr, .sport = c->syn.sport, .dport = c->syn.dport, .flags = ACK | PSH,
+			    .seq = c->syn.seq + 1, .ack = 6001, .window = 500, .payload = "hello", .len = 5 };
+
+	pod_answers(c, &c->pod, SYN | ACK, 6000, c->syn.seq + 1);
+	if (c->r.verdict != V_PASS || c->r.out.why || c->r.out.pkt.flags != (SYN | ACK) || c->r.out.pkt.seq != 6000 || c->r.out.pkt.ack != c->syn.seq + 1)
+		fail_caller(c, "no SYN-ACK for the client");
+	assert_memory_equal(&c->r.out.pkt.saddr, &c->syn.daddr, sizeof(c->syn.daddr));
+	bpfrun_packet(c->run, FROM_CLIENT, &data, &c->r);
+	if (c->r.verdict != V_PASS || c->r.out.why || c->r.out.pkt.seq != data.seq || c->r.out.pkt.ack != 6001 || c->r.out.pkt.len != 5)
+		fail_caller(c, "no data for the pod");
+	assert_memory_equal(&c->r.out.pkt.daddr, &c->pod, sizeof(c->pod));
+}
+
+static const struct pkt syns[] = {
+	{ .flags = SYN, .seq = 0xffffffffu, .window = 64240, .mss = 8960, .wscale = 1 + 14, .sack_ok = true, .tstamp = true, .tsval = 7 },
+	{ .flags = SYN | ECE | CWR, .seq = 77, .window = 1000, .mss = 536 },
+	{ .flags = SYN, .seq = 5, .window = 64240, .mss = 1400, .sack_ok = true, .payload = "TLS", .len = 3 }, /* TCP Fast Open */
+};
+
+static void test_another_pod_takes_the_connection_that_one_refused(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (size_t i = 0; i < ARRAY_SIZE(syns); i++) {
+			struct caller c = calling(*state, family, &syns[i]);
+			struct shunt_addr first = c.pod;
+
+			pod_answers(&c, &c.pod, RST | ACK, 0, c.syn.seq + 100000); /* of no SYN of ours */
+			assert_int_equal(c.r.verdict, V_DROP);
+			pod_refuses(&c);
+			if (c.r.verdict != V_REDIRECT || c.r.mark != SHUNT_MARK)
+				fail_caller(&c, "the SYN does not go round");
+			expect_other_pod(&c, &c.r.out);
+			pod_answers(&c, &first, SYN | ACK, 1, c.syn.seq + 1); /* what it says now is too late */
+			assert_int_equal(c.r.verdict, V_DROP);
+			expect_connects(&c);
+			assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_REFUSED), 1);
+			assert_int_equal(bpfrun_reason(*state, SHUNT_R_POD_NEXT), 1);
+			pod_answers(&c, &c.pod, RST, 6001, 0); /* from here on it is the client's own */
+			assert_int_equal(c.r.verdict, V_PASS);
+			assert_int_equal(bpfrun_flows(*state), 0);
+			assert_int_equal(bpfrun_legs(*state), 0);
+		}
+	}
+}
+
+static void test_a_connection_that_all_pods_refuse_is_reset(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct caller c = calling(*state, family, &syns[0]);
+
+		for (int i = 0; i < SHUNT_POD_ATTEMPTS; i++) {
+			pod_refuses(&c);
+			expect_other_pod(&c, &c.r.out);
+		}
+		pod_refuses(&c);
+		if (c.r.verdict != V_PASS || c.r.out.why || c.r.out.pkt.flags != (RST | ACK) || c.r.out.pkt.ack != c.syn.seq + 1)
+			fail_caller(&c, "no reset for the client");
+		assert_memory_equal(&c.r.out.pkt.saddr, &c.syn.daddr, sizeof(c.syn.daddr));
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_POD_NONE), 1);
+		assert_int_equal(bpfrun_flows(*state), 0);
+		assert_int_equal(bpfrun_legs(*state), 0);
+	}
+}
+
+/* By the tick; and without one, by the client's own SYN when it comes again. */
+static void test_another_pod_takes_the_connection_that_one_left_unanswered(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct caller c = calling(*state, family, &syns[0]);
+
+		bpfrun_tick(*state, SHUNT_POD_DEADLINE_MS / 2, &c.r);
+		assert_int_equal(c.r.clones, 0);
+		bpfrun_tick(*state, SHUNT_POD_DEADLINE_MS, &c.r);
+		assert_int_equal(c.r.clones, 1);
+		expect_other_pod(&c, &c.r.clone[0]);
+
+		c.syn.tsval += 100;
+		bpfrun_packet(*state, FROM_CLIENT, &c.syn, &c.r);
+		assert_int_equal(c.r.verdict, V_PASS);
+		assert_memory_equal(&c.r.out.pkt.daddr, &c.pod, sizeof(c.pod)); /* not yet */
+		bpfrun_silence_pod(*state, &c.syn.saddr, c.syn.sport, &c.syn.daddr, c.syn.dport, SHUNT_POD_DEADLINE_MS);
+		bpfrun_packet(*state, FROM_CLIENT, &c.syn, &c.r);
+		assert_int_equal(c.r.verdict, V_PASS);
+		expect_other_pod(&c, &c.r.out);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_SILENT), 2);
+		expect_connects(&c);
+		bpfrun_tick(*state, 10 * SHUNT_POD_DEADLINE_MS, &c.r);
+		assert_int_equal(c.r.clones + c.r.copies, 0);
+		assert_int_equal(bpfrun_waits(*state), 0);
+	}
+}
+
+static void test_a_connection_that_all_pods_leave_unanswered_is_reset(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct caller c = calling(*state, family, &syns[0]);
+		int sent = 0;
+
+		for (bpfrun_tick(*state, SHUNT_POD_DEADLINE_MS, &c.r); c.r.clones == 1 && c.r.clone[0].pkt.flags == SYN; sent++)
+			bpfrun_tick(*state, SHUNT_POD_DEADLINE_MS, &c.r);
+		assert_int_equal(sent, 2 * SHUNT_POD_ATTEMPTS);
+		if (c.r.copies != 1 || c.r.copy[0].why || c.r.copy[0].pkt.flags != (RST | ACK) || c.r.copy[0].pkt.ack != c.syn.seq + 1)
+			fail_caller(&c, "no reset for the client");
+		assert_int_equal(bpfrun_flows(*state), 0);
+		assert_int_equal(bpfrun_legs(*state), 0);
+	}
+}
+
+/* The host, or a router, says that there is no way to the pod. */
+static void test_another_pod_takes_the_connection_to_one_that_cannot_be_reached(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct caller c = calling(*state, family, &syns[0]);
+		struct pkt_icmp icmp = { .saddr = addr_of(family == SHUNT_V6 ? "fd00:77::99" : "10.77.0.99"), .daddr = c.syn.saddr, .to_client = true,
+					 .type = family == SHUNT_V6 ? 1 : 3, .code = family == SHUNT_V6 ? 0 : 1, .quoted = c.r.out.bytes + 14,
+					 .quoted_len = c.r.out.len - 14 };
+		uint8_t frame[PKT_MAX];
+		size_t len = pkt_icmp_build(&icmp, frame);
+
+		bpfrun_bytes(*state, TO_CLIENT, frame, len, &c.r);
+		expect_other_pod(&c, &c.r.out);
+		expect_connects(&c);
+	}
+}
+
+/* A pod that still knows the tuple from an earlier connection says so with an ACK, which must not reach the client: it would reset what it does not know. */
+static void test_a_connection_whose_tuple_the_pod_still_knows_takes_another_port(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct caller c = calling(*state, family, &syns[0]);
+
+		pod_answers(&c, &c.pod, ACK, 99, 12345);
+		if (c.r.verdict != V_REDIRECT || c.r.out.pkt.flags != SYN || c.r.out.pkt.sport == c.syn.sport || c.r.out.pkt.seq != c.syn.seq)
+			fail_caller(&c, "no SYN from another port");
+		assert_memory_equal(&c.r.out.pkt.daddr, &c.pod, sizeof(c.pod));
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_LEG_CHALLENGED), 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -699,6 +915,12 @@ int main(void)
 		cmocka_unit_test(test_a_quiet_clients_request_still_goes_to_its_version),
 		cmocka_unit_test(test_a_pod_that_leaves_the_plan_keeps_its_connections_and_gets_no_new_ones),
 		cmocka_unit_test(test_a_refusal_in_mid_connection_means_another_pod),
+		cmocka_unit_test(test_another_pod_takes_the_connection_that_one_refused),
+		cmocka_unit_test(test_a_connection_that_all_pods_refuse_is_reset),
+		cmocka_unit_test(test_another_pod_takes_the_connection_that_one_left_unanswered),
+		cmocka_unit_test(test_a_connection_that_all_pods_leave_unanswered_is_reset),
+		cmocka_unit_test(test_another_pod_takes_the_connection_to_one_that_cannot_be_reached),
+		cmocka_unit_test(test_a_connection_whose_tuple_the_pod_still_knows_takes_another_port),
 	};
 
 	return bpfrun_main("pods", tables(), tests, ARRAY_SIZE(tests));

@@ -568,17 +568,36 @@ def read_all(sock):
     return b"".join(iter(lambda: sock.recv(65536), b""))
 
 
+def refused(box, family):
+    try:
+        connect(box, family).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+FAILURES = {"refuses": "LEG_REFUSED", "is-silent": "LEG_SILENT", "is-unreachable": "LEG_REFUSED"}
+
+
+@contextlib.contextmanager
+def failing(topology, pod, family, way):
+    """Inside the block the pod does not take connections of client1."""
+    box, kind, address = {"refuses": (None, None, None), "is-silent": (pod, "blackhole", topology.client1.address[family]),
+                          "is-unreachable": (topology.node, "unreachable", pod.address[family])}[way]
+    if box:
+        box.run("ip", f"-{family}", "route", "add", kind, address)
+    try:
+        yield
+    finally:
+        if box:
+            box.run("ip", f"-{family}", "route", "del", kind, address)
+
+
 class TestConnections:
     @pytest.fixture
     def agent(self, folder, make_agent):
         folder.write("connections.yaml", CONNECTION_ROUTE)
         return make_agent().start()
-
-    @pytest.fixture(params=[True, False], ids=["offloads-on", "offloads-off"])
-    def offloads(self, request, topology):
-        topology.offloads(request.param)
-        yield request.param
-        topology.offloads(True)
 
     def test_the_pod_sees_its_client_and_every_byte_arrives(self, topology, agent, offloads, family, tmp_path):
         for box in topology.clients:
@@ -623,7 +642,55 @@ class TestConnections:
             wait_for(lambda: heard == [b"y" * 1_000_000], lambda: f"a million bytes heard, but {[len(h) for h in heard]}")
         wait_for(lambda: agent.maps.flows() == 0, lambda: f"flows ended, but {agent.maps.flows()}")
 
-    def test_a_pod_that_refuses_refuses_its_client(self, topology, folder, make_agent, family):
+    @pytest.mark.parametrize("way, reason", FAILURES.items(), ids=FAILURES)
+    def test_another_pod_takes_the_connection_that_one_does_not(self, topology, folder, make_agent, family, way, reason):
+        """Each of two pods fails in its turn, so one of the two is the client's."""
+        folder.write("connections.yaml", CONNECTION_ROUTE.replace("weight: 50", "weight: 100", 1).replace("weight: 50", "weight: 0"))
+        set_port(folder, 9000)
+        set_pods(folder, baseline=[(pod, None) for pod in topology.pods], candidate=[(topology.candidate, None)])
+        agent = make_agent().start()
+        for bad, good in (topology.pods, topology.pods[::-1]):
+            listens = [good] if way == "refuses" else topology.pods
+            with failing(topology, bad, family, way), listening(listens, lambda connection: connection.sendall(b"here\n")):
+                for _ in range(3):
+                    with contextlib.closing(connect(topology.client1, family)) as sock:
+                        assert sock.getpeername()[0] == CONNECTION[family] and read_all(sock) == b"here\n"
+        assert agent.reason(reason) > 0 and agent.reason("POD_NEXT") >= 3 and agent.reason("POD_NONE") == 0
+        wait_for(lambda: agent.maps.flows() == 0, lambda: f"flows ended, but {agent.maps.flows()}")
+
+    def test_when_no_pod_is_left_the_client_is_reset_at_once(self, topology, folder, make_agent, family):
+        folder.write("connections.yaml", CONNECTION_ROUTE)
+        agent = make_agent().start()
+        for pod in ("ns-baseline", "ns-candidate"):
+            folder.edit("EndpointSlice", lambda slice_: slice_.update(endpoints=[]) if slice_["metadata"]["namespace"] == pod else None)
+        wait_for(lambda: refused(topology.client1, family), lambda: f"a refused connection:\n{agent.log}")
+        assert agent.reason("NO_POD") > 0 and agent.maps.flows() == 0
+
+    def test_a_connection_outlives_its_pods_place_in_the_ring(self, topology, folder, make_agent, family):
+        """A pod that terminates keeps its connections and gets no new ones."""
+        folder.write("connections.yaml", CONNECTION_ROUTE.replace("weight: 50", "weight: 100", 1).replace("weight: 50", "weight: 0"))
+        set_pods(folder, baseline=[(topology.baseline, None)], candidate=[(topology.candidate, None)])
+        make_agent().start()
+        kept = http.client.HTTPConnection(CONNECTION[family], 80, timeout=5)
+        kept.sock = connect(topology.client1, family)
+
+        def asks():
+            kept.request("GET", "/", headers={"Host": "example.com"})
+            return kept.getresponse().read().decode().strip()
+
+        assert asks() == "flowers-v1"
+        terminates = {"ready": False, "serving": True, "terminating": True}
+
+        def leave(slice_):
+            if slice_["metadata"]["namespace"] == "ns-baseline":
+                slice_["endpoints"] = [dict(endpoint, conditions=terminates) for endpoint in slice_["endpoints"]]
+
+        folder.edit("EndpointSlice", leave)
+        wait_for(lambda: refused(topology.client1, family), "refusal of a new connection: the only version with weight has no ready pod")
+        assert asks() == "flowers-v1"
+        kept.close()
+
+    def test_pods_that_all_refuse_refuse_their_client(self, topology, folder, make_agent, family):
         folder.write("connections.yaml", CONNECTION_ROUTE)
         set_port(folder, 9000)
         agent = make_agent().start()
