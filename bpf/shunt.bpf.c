@@ -142,6 +142,7 @@ static __always_inline int client_locked(struct __sk_buff *skb, struct work *w)
 			return DROP;
 	}
 	flow->seen = bpf_ktime_get_coarse_ns();
+	flow_follow(skb, w, flow);
 	if (likely(flow->state == SHUNT_FLOW_BOUND))
 		return client_bound(skb, w, flow);
 	verdict = client_waiting(skb, w, flow);
@@ -361,6 +362,10 @@ int shunt_from_client(struct __sk_buff *skb)
 	if (!known && !frontend_find(w))
 		return unlikely(is_own(&w->p.daddr, w->p.family)) ? own_address_from_client(skb, w) : direct_from_client(skb, w);
 	syn = (w->p.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	if (unlikely(syn && w->p.flags & (TCP_FIN | TCP_RST))) { /* as Linux does in LISTEN (tcp_rcv_state_process) */
+		reason_count(SHUNT_R_SYN_BAD);
+		return DROP;
+	}
 	if (syn) {
 		if (known && !frontend_find(w)) /* the plan has dropped it; the old flow is the sweep's */
 			return PASS;

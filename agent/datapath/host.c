@@ -90,16 +90,20 @@ static int finish_end(const char *name)
 	return netlink_ask(request, none, NULL);
 }
 
-static int find_alias(const struct nlattr *attr, void *data)
+/* The alias; or the address, of a pair whose maker was killed before it could give it one. */
+static int find_mark(const struct nlattr *attr, void *data)
 {
-	if (mnl_attr_get_type(attr) == IFLA_IFALIAS && !strcmp(mnl_attr_get_str(attr), ALIAS))
+	int type = mnl_attr_get_type(attr);
+
+	if ((type == IFLA_IFALIAS && !strcmp(mnl_attr_get_str(attr), ALIAS)) ||
+	    (type == IFLA_ADDRESS && mnl_attr_get_payload_len(attr) == sizeof(mac) && !memcmp(mnl_attr_get_payload(attr), mac, sizeof(mac))))
 		*(bool *)data = true;
 	return MNL_CB_OK;
 }
 
-static int find_alias_in(const struct nlmsghdr *header, void *data)
+static int find_mark_in(const struct nlmsghdr *header, void *data)
 {
-	return mnl_attr_parse(header, sizeof(struct ifinfomsg), find_alias, data);
+	return mnl_attr_parse(header, sizeof(struct ifinfomsg), find_mark, data);
 }
 
 static bool is_ours(const char *name)
@@ -108,7 +112,7 @@ static bool is_ours(const char *name)
 	uint32_t ifindex = if_nametoindex(name);
 	bool ours = false;
 
-	return ifindex && !netlink_ask(about_link(buffer, RTM_GETLINK, ifindex), find_alias_in, &ours) && ours;
+	return ifindex && !netlink_ask(about_link(buffer, RTM_GETLINK, ifindex), find_mark_in, &ours) && ours;
 }
 
 int host_remove(void)
@@ -269,22 +273,22 @@ int host_route(const struct shunt_addr *addresses, size_t count)
 
 int host_make(void)
 {
+	bool out = is_ours(HOST_OUT), in = is_ours(HOST_IN);
 	int r = 0;
 
-	if (!is_ours(HOST_OUT) || !is_ours(HOST_IN)) {
-		if (if_nametoindex(HOST_OUT) || if_nametoindex(HOST_IN)) {
-			log_err(0, "--host needs interfaces %s and %s, and there is one of that name which shunt did not make: rename or remove it",
-				HOST_OUT, HOST_IN);
-			return -EEXIST;
-		}
-		r = make_pair();
-		if (!r)
-			r = finish_end(HOST_OUT);
-		if (!r)
-			r = finish_end(HOST_IN);
-		if (r)
-			return log_err(r, "cannot make the interfaces %s and %s", HOST_OUT, HOST_IN);
+	if ((!out && if_nametoindex(HOST_OUT)) || (!in && if_nametoindex(HOST_IN)) || out != in) {
+		log_err(0, "--host needs interfaces %s and %s, and there is one of that name which shunt did not make: rename or remove it",
+			HOST_OUT, HOST_IN);
+		return -EEXIST;
 	}
+	if (!out)
+		r = make_pair();
+	if (!r) /* also of a pair that is there: an earlier start may have come only so far */
+		r = finish_end(HOST_OUT);
+	if (!r)
+		r = finish_end(HOST_IN);
+	if (r)
+		return log_err(r, "cannot make the interfaces %s and %s", HOST_OUT, HOST_IN);
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct shunt_addr own = own_address(family);
 

@@ -570,6 +570,21 @@ static __always_inline void flow_from(struct __sk_buff *skb, const struct work *
 	bpf_skb_load_bytes(skb, 0, flow->mac, sizeof(flow->mac));
 }
 
+/*
+ * The same with every packet: the router that the client is behind may have failed over to another. Not from another interface: there anybody may bear
+ * the client's address, and would be sent its answers.
+ */
+static __always_inline void flow_follow(struct __sk_buff *skb, const struct work *w, struct shunt_flow *flow)
+{
+	const __u32 *now = (void *)(long)skb->data, *known = (const __u32 *)flow->mac;
+
+	if ((void *)(now + 3) > (void *)(long)skb->data_end)
+		return;
+	if (unlikely((now[0] != known[0] || now[1] != known[1] || now[2] != known[2]) && w->ifindex == flow->ifindex))
+		flow_from(skb, w, flow);
+}
+_Static_assert(__builtin_offsetof(struct shunt_flow, mac) % 4 == 0, "compared by words");
+
 /* A packet that no flow knows, or (flow) that may be the first of the next one with this port. GO_ON: w->key has a new flow. */
 __noinline int flow_begin(struct __sk_buff *skb, struct work *w)
 {

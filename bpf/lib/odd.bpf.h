@@ -57,6 +57,7 @@ static __always_inline __u32 odd_ipv4(struct __sk_buff *skb, struct work *w, __u
 
 	if (bpf_skb_load_bytes(skb, at, ip, IPV4_LEN) || ip->version != 4 || ip->protocol != IPPROTO_TCP || ip->frag_off & bpf_htons(0x1fff))
 		return 0;
+	addr_from_v4(&w->key.client, ip->saddr);
 	addr_from_v4(&w->key.frontend, ip->daddr);
 	if (ip->frag_off & bpf_htons(IP_MF_OR_OFFSET))
 		*ret_reason = SHUNT_R_FRAGMENT;
@@ -71,6 +72,7 @@ static __always_inline __u32 odd_ipv6(struct __sk_buff *skb, struct work *w, __u
 
 	if (bpf_skb_load_bytes(skb, at, &w->cookie.v6, IPV6_LEN))
 		return 0;
+	addr_from_v6(&w->key.client, &w->cookie.v6.saddr);
 	addr_from_v6(&w->key.frontend, &w->cookie.v6.daddr);
 	next = w->cookie.v6.nexthdr;
 	at += IPV6_LEN;
@@ -100,7 +102,11 @@ static __always_inline void odd_count(struct __sk_buff *skb, struct work *w)
 		at += VLAN_HLEN;
 	}
 	l4 = type == bpf_htons(ETH_P_IP) ? odd_ipv4(skb, w, at, &reason) : type == bpf_htons(ETH_P_IPV6) ? odd_ipv6(skb, w, at, &reason) : 0;
-	if (!l4 || reason == SHUNT_R_MAX || bpf_skb_load_bytes(skb, l4 + 2, &w->key.fport, sizeof(w->key.fport)) || !frontend_find(w))
+	if (!l4 || reason == SHUNT_R_MAX || bpf_skb_load_bytes(skb, l4, &w->cookie.tcp, 4))
+		return;
+	w->key.cport = w->cookie.tcp.source;
+	w->key.fport = w->cookie.tcp.dest;
+	if (!frontend_find(w))
 		return;
 	reason_count(reason);
 }

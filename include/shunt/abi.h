@@ -641,6 +641,7 @@ struct shunt_user {
  */
 #define SHUNT_REASONS(X)                                                                                     \
 	X(SYN, note, "SYNs answered with a cookie")                                                          \
+	X(SYN_BAD, odd, "SYNs that are also FIN or RST, dropped as every stack does")                        \
 	X(COOKIE_BAD, odd, "ACKs of no flow whose cookie is not ours or too old")                            \
 	X(COOKIE_REPLAYED, note, "late ACKs of a flow that has ended")                                       \
 	X(FLOW_NEW, note, "flows begun")                                                                     \

@@ -73,6 +73,31 @@ static void test_an_event_names_the_flow_and_its_version_and_is_read_once(void *
 	}
 }
 
+/* Also of a packet that is not read any further than its ports. */
+static void test_an_event_of_a_packet_that_passes_untouched_names_its_own_client(void **state)
+{
+	struct dialog d = dialog_of(*state, SHUNT_V4), other = d;
+	struct pkt pkt = { .saddr = d.client, .daddr = d.frontend, .sport = 1234, .dport = d.fport, .flags = SYN, .seq = 5 };
+	const struct shunt_event *event;
+	struct bpfrun_result r;
+	uint8_t frame[PKT_MAX];
+	size_t len;
+
+	bpfrun_forget(*state);
+	other.cport = 4321;
+	dialog_connects(&other); /* what the programs had in their hands before */
+	len = pkt_build(&pkt, frame);
+	frame[20] = 0x20; /* more fragments */
+	events(*state);
+	bpfrun_bytes(*state, FROM_CLIENT, frame, len, &r);
+	event = find(events(*state), SHUNT_R_FRAGMENT);
+	assert_non_null(event);
+	assert_memory_equal(&event->flow.client, &d.client, sizeof(d.client));
+	assert_memory_equal(&event->flow.frontend, &d.frontend, sizeof(d.frontend));
+	assert_int_equal(ntohs(event->flow.cport), 1234);
+	assert_int_equal(event->series, SHUNT_NONE);
+}
+
 /* A refused leg, a table without a pod and so on are told in their own tests' terms: here the table of reasons says what is an event at all. */
 static void test_what_is_odd_is_an_event_and_what_is_of_every_packet_is_none(void **state)
 {
@@ -167,6 +192,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_an_event_names_the_flow_and_its_version_and_is_read_once),
+		cmocka_unit_test(test_an_event_of_a_packet_that_passes_untouched_names_its_own_client),
 		cmocka_unit_test(test_what_is_odd_is_an_event_and_what_is_of_every_packet_is_none),
 		cmocka_unit_test(test_a_flood_of_events_is_cut_and_counted),
 		cmocka_unit_test(test_a_full_flow_table_refuses_new_flows_and_touches_no_other),

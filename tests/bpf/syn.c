@@ -51,6 +51,30 @@ static void test_a_syn_gets_a_syn_ack_and_makes_no_flow(void **state)
 	}
 }
 
+/* No stack answers them; scanners send them to see who does. */
+static void test_a_syn_that_is_also_a_fin_or_a_reset_is_dropped_and_counted(void **state)
+{
+	static const uint8_t flags[] = { SYN | FIN, SYN | RST, SYN | FIN | RST | PSH };
+
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (int port = 0; port < 2; port++) { /* of a request frontend, and of a connection frontend */
+			struct dialog d = dialog_of(*state, family);
+
+			bpfrun_forget(*state);
+			if (port)
+				dialog_towards(&d, 11, 443);
+			for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+				struct pkt pkt = { .saddr = d.client, .daddr = d.frontend, .sport = 1234, .dport = d.fport, .flags = flags[i], .seq = 5 };
+
+				bpfrun_packet(*state, FROM_CLIENT, &pkt, &d.r);
+				assert_int_equal(d.r.verdict, V_DROP);
+			}
+			assert_int_equal(bpfrun_reason(*state, SHUNT_R_SYN_BAD), ARRAY_SIZE(flags));
+			assert_int_equal(bpfrun_flows(*state), 0);
+		}
+	}
+}
+
 static void test_the_ack_makes_a_flow_that_knows_what_the_client_offered(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
@@ -187,6 +211,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_syn_gets_a_syn_ack_and_makes_no_flow),
+		cmocka_unit_test(test_a_syn_that_is_also_a_fin_or_a_reset_is_dropped_and_counted),
 		cmocka_unit_test(test_the_ack_makes_a_flow_that_knows_what_the_client_offered),
 		cmocka_unit_test(test_the_syn_ack_turns_round_to_the_senders_mac),
 		cmocka_unit_test(test_data_with_the_handshakes_ack_is_enough),

@@ -126,6 +126,12 @@ static int open_capture(unsigned int ifindex)
 	return fd;
 }
 
+static const char *const pin[BPFRUN_HOOKS] = {
+	[FROM_CLIENT] = PIN_DIR "/prog/" SHUNT_PROG_FROM_CLIENT,
+	[TO_CLIENT] = PIN_DIR "/prog/" SHUNT_PROG_TO_CLIENT,
+	[FROM_POD] = PIN_DIR "/prog/" SHUNT_PROG_FROM_POD,
+};
+
 static int group_setup(void **state)
 {
 	struct bpfrun *run = calloc(1, sizeof(*run));
@@ -137,9 +143,10 @@ static int group_setup(void **state)
 	load_and_pin(path);
 	write_meta();
 	assert_int_equal(datapath_open_pinned(PIN_DIR, &run->datapath), 0);
-	run->prog[FROM_CLIENT] = bpf_obj_get(PIN_DIR "/prog/" SHUNT_PROG_FROM_CLIENT);
-	run->prog[TO_CLIENT] = bpf_obj_get(PIN_DIR "/prog/" SHUNT_PROG_TO_CLIENT);
-	assert_true(run->prog[FROM_CLIENT] >= 0 && run->prog[TO_CLIENT] >= 0);
+	for (int hook = 0; hook < BPFRUN_HOOKS; hook++) {
+		run->prog[hook] = bpf_obj_get(pin[hook]);
+		assert_true(run->prog[hook] >= 0);
+	}
 	/* A packet that a program sends with bpf_clone_redirect() goes through the device's hooks while that program still works, as it really does. */
 	assert_int_equal(datapath_attach(run->datapath, DEVICE, false), 0);
 	run->ifindex = if_nametoindex(DEVICE);
@@ -155,8 +162,8 @@ static int group_teardown(void **state)
 	if (!run)
 		return 0;
 	datapath_close(&run->datapath);
-	close(run->prog[FROM_CLIENT]);
-	close(run->prog[TO_CLIENT]);
+	for (int hook = 0; hook < BPFRUN_HOOKS; hook++)
+		close(run->prog[hook]);
 	close(run->capture);
 	free(run);
 	return umount("/sys/fs/bpf");

@@ -3,7 +3,7 @@
  * Running the kernel programs on single packets (BPF_PROG_TEST_RUN), in a network and mount namespace of the test's own:
  *
  *     struct tables ─▶ datapath_commit() ─▶ maps
- *     struct pkt ─▶ bytes ─▶ shunt_from_client / shunt_to_client ─▶ verdict, bytes, mark
+ *     struct pkt ─▶ bytes ─▶ shunt_from_client, ... ─▶ verdict, bytes, mark
  *                                 │                 └──────────────▶ clones, copies: what it sent with bpf_clone_redirect(), caught at the device
  *                                 └▶ flows, reasons, counters ─▶ read back with the agent's own code
  *
@@ -32,7 +32,7 @@ enum bpfrun_verdict {
 	V_REDIRECT = 7, /* TC_ACT_REDIRECT; the mark tells where to */
 };
 
-enum bpfrun_hook { FROM_CLIENT, TO_CLIENT };
+enum bpfrun_hook { FROM_CLIENT, TO_CLIENT, FROM_POD, BPFRUN_HOOKS };
 
 #define BPFRUN_CLONES 40
 #define BPFRUN_COPIES 2
@@ -57,7 +57,7 @@ struct bpfrun_result {
 
 struct bpfrun {
 	struct datapath *datapath;
-	int prog[2]; /* enum bpfrun_hook */
+	int prog[BPFRUN_HOOKS]; /* enum bpfrun_hook */
 	int capture;
 	unsigned int ifindex;
 	uint64_t reasons[SHUNT_R_MAX]; /* at the last bpfrun_forget() */

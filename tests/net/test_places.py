@@ -427,6 +427,16 @@ class TestHost:
             connection.close()
         assert_steered(topology.node, 4)
 
+    def test_a_pair_that_a_killed_start_left_half_made_is_finished(self, topology, make_agent, family):
+        """Made, and neither up nor named ours."""
+        mac = ("address", "02:73:68:75:6e:74")
+        topology.node.run("ip", "link", "add", "shunt0", *mac, "type", "veth", "peer", "name", "shunt1", *mac)
+        agent = make_agent(arguments=("--host",)).start()
+        assert_steered(topology.node, family)
+        agent.stop()
+        agent.command("unload")
+        assert topology.node.run("ip", "link", "show", "shunt0", check=False).returncode != 0
+
     def test_unload_and_a_start_without_the_option_remove_the_interfaces(self, topology, make_agent):
         def there():
             return [name for name in ("shunt0", "shunt1") if topology.node.run("ip", "link", "show", name, check=False).returncode == 0]
