@@ -372,15 +372,39 @@ static void a_failed_task_fails_the_experiment_and_says_why(void **state)
 	assessed(s, true, 1, false);
 	s->in.now += 10 * S;
 	next(s);
+	s->state->promotion.made = true;
 	decide_promoted(&s->in, s->state, 0);
 	next(s);
 	decide_task_done(&s->in, s->state, false, "ended with status 3");
 	assert_int_equal(next(s).kind, DECIDE_OVER);
+	assert_false(s->state->split.released); /* the promotion stands */
 	assert_true(s->state->conditions[CONDITION_FAILED].status);
 	assert_string_equal(s->state->conditions[CONDITION_FAILED].reason, "HandlerFailed");
 	assert_string_equal(s->state->message, "HandlerFailed: Finish handler 'finish' failed: ended with status 3");
 	assert_string_equal(s->state->conditions[CONDITION_COMPLETED].message, "Finish actions failed");
 	assert_string_equal(s->state->recommended, "flowers-v2");
+}
+
+static void a_failure_before_the_promotion_gives_the_split_back(void **state)
+{
+	struct scene *s = *state;
+	struct decision decision;
+
+	next(s);
+	assert_true(s->state->split.held && s->state->split.steered);
+	decide_fail(s->state, s->in.now, "HandlerFailed", "it broke");
+	assert_true(s->state->split.released);
+	assert_string_equal(s->state->message, "HandlerFailed: it broke"); /* the last word is why */
+	decision = decide_next(&s->in, s->state);
+	assert_int_equal(decision.kind, DECIDE_STEER);
+	split_steered(s->state, -EBUSY, NULL, s->in.now + 10 * S);
+	decision = decide_next(&s->in, s->state);
+	assert_int_equal(decision.kind, DECIDE_WAIT);
+	assert_true(decision.until == s->in.now + 10 * S);
+	s->in.now += 10 * S;
+	assert_int_equal(decide_next(&s->in, s->state).kind, DECIDE_STEER);
+	split_steered(s->state, 0, NULL, 0);
+	assert_int_equal(decide_next(&s->in, s->state).kind, DECIDE_OVER);
 }
 
 static void steering_is_tried_again_after_an_interval(void **state)
@@ -633,6 +657,7 @@ int main(void)
 		T(t3_a_rollback_recommends_the_baseline_and_finishes_at_once),
 		T(both_infeasible_says_so_as_does_no_winner),
 		T(a_failed_task_fails_the_experiment_and_says_why),
+		T(a_failure_before_the_promotion_gives_the_split_back),
 		T(steering_is_tried_again_after_an_interval),
 		cmocka_unit_test(an_invalid_experiment_fails_with_what_was_found_and_allowed),
 		T(two_versions_of_one_name_are_refused),

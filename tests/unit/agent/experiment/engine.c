@@ -886,7 +886,7 @@ static void a_failed_experiment_gives_the_route_back(void **state)
 	set_world(bench, failing());
 	run_until(bench, "Completed", 0);
 	while (strcmp(bench->steered_to, "") != 0)
-		uv_run(&bench->loop, UV_RUN_ONCE);
+		assert_true(uv_run(&bench->loop, UV_RUN_ONCE)); /* there is something left to do */
 	assert_percent(bench->candidate_end[1], 5); /* it had users of its own before */
 	status = status_of(bench, "exp");
 	assert_true(condition_is_true(status, "Failed"));
@@ -907,7 +907,7 @@ static void giving_the_route_back_is_tried_again(void **state)
 	bench->steer_fails_from = 3; /* 2 with its weights, the others in vain */
 	set_world(bench, failing());
 	while (bench->steered < 5)
-		uv_run(&bench->loop, UV_RUN_ONCE);
+		assert_true(uv_run(&bench->loop, UV_RUN_ONCE));
 	bench->steer_fails_from = 0;
 	uv_run(&bench->loop, UV_RUN_DEFAULT);
 	assert_string_equal(bench->steered_to, "");
