@@ -296,6 +296,14 @@ static struct {
 
 static size_t next_program;
 
+static void forget_programs(void)
+{
+	for (size_t i = 0; i < PROGRAMS; i++) {
+		cleanup_jq(&programs[i].jq);
+		free(programs[i].expression);
+	}
+}
+
 /* The expression compiled; borrowed until the next call. */
 static int program_of(const char *expression, jq_state **ret_jq, char **ret_problem)
 {
@@ -314,6 +322,8 @@ static int program_of(const char *expression, jq_state **ret_jq, char **ret_prob
 	r = jq && copy ? compile(jq, expression, ret_problem) : -ENOMEM;
 	if (r < 0)
 		return r;
+	if (!programs[0].jq)
+		atexit(forget_programs);
 	cleanup_jq(&programs[next_program].jq);
 	free(programs[next_program].expression);
 	programs[next_program].expression = TAKE_PTR(copy);
