@@ -50,6 +50,7 @@ static const struct emit_column columns[] = {
 	{ "entry", "entry", EMIT_TEXT },
 	{ "user", "user", EMIT_TEXT },
 	{ "identity", "known by", EMIT_TEXT },
+	{ "request_lines", "request gets", EMIT_TEXT },
 	{ "response_lines", "response gets", EMIT_TEXT },
 	{ "route", "route", EMIT_TEXT },
 	{ "host_text", "host", EMIT_TEXT },
@@ -372,7 +373,8 @@ static int set_place(json_t *explain, const struct tables *tables, const struct 
 	return json_object_set_new(explain, "version", json_string(version ? version->version : "?")) |
 	       json_object_set_new(explain, "served_by", answer->served != answer->version ? json_string(instead) : json_null()) |
 	       json_object_set_new(explain, "pod", json_string(pod)) |
-	       json_object_set_new(explain, "response_lines", view_response_lines(tables, answer->served)) |
+	       json_object_set_new(explain, "request_lines", view_edits(tables, answer->served, true)) |
+	       json_object_set_new(explain, "response_lines", view_edits(tables, answer->served, false)) |
 	       json_object_set_new(explain, "route", json_string(version ? version->route : "?"));
 }
 

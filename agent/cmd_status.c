@@ -62,6 +62,7 @@ static const struct emit_column version_columns[] = {
 	{ "share", "SHARE", EMIT_PERCENT },
 	{ "rules", "RULES", EMIT_TEXT },
 	{ "pods", "PODS", EMIT_TEXT },
+	{ "request_lines", "REQUESTS GET", EMIT_TEXT },
 	{ "response_lines", "RESPONSES GET", EMIT_TEXT },
 };
 

@@ -198,14 +198,15 @@ static int add_pods(const struct tables *tables, const struct shunt_version *ver
 	return 0;
 }
 
-json_t *view_response_lines(const struct tables *tables, uint32_t version)
+/* The lines of an edit (its index + 1), without their line ends, and "-name" for a header that is removed. */
+static json_t *view_edit(const struct tables *tables, uint16_t index)
 {
 	_cleanup_json_ json_t *lines = json_array();
 	const struct shunt_edit *edit;
 
-	if (version >= tables->version_count || !tables->versions[version].value.edit || tables->versions[version].value.edit > tables->edit_count)
+	if (!index || index > tables->edit_count)
 		return json_incref(lines);
-	edit = &tables->edits[tables->versions[version].value.edit - 1];
+	edit = &tables->edits[index - 1];
 	for (size_t at = 0; at < edit->len;) {
 		const char *line = (const char *)edit->text + at;
 		size_t len = strcspn(line, "\r");
@@ -214,24 +215,40 @@ json_t *view_response_lines(const struct tables *tables, uint32_t version)
 			return NULL;
 		at += len + strlen("\r\n");
 	}
+	for (int i = 0; i < edit->removes; i++)
+		if (json_array_append_new(lines, json_sprintf("-%.*s", SHUNT_NAME_MAX, edit->names[edit->sets + i].name)) < 0)
+			return NULL;
 	return json_incref(lines);
+}
+
+json_t *view_edits(const struct tables *tables, uint32_t version, bool of_request)
+{
+	const struct shunt_version *value;
+
+	if (version >= tables->version_count)
+		return json_array();
+	value = &tables->versions[version].value;
+	return view_edit(tables, of_request ? value->request_edit : value->edit);
 }
 
 static json_t *view_version(const struct tables *tables, int series)
 {
-	_cleanup_json_ json_t *pods = json_array(), *lines = NULL;
+	_cleanup_json_ json_t *pods = json_array(), *requests = NULL, *responses = NULL;
 	int route = route_of_series(tables, series);
 	double share = route < 0 ? 0 : view_share(tables, tables->routes[route].split, series);
 
-	for (size_t i = 0; i < tables->version_count; i++)
-		if (tables->versions[i].value.series == series && !lines)
-			lines = view_response_lines(tables, i);
+	for (size_t i = 0; i < tables->version_count && !requests; i++) {
+		if (tables->versions[i].value.series != series)
+			continue;
+		requests = view_edits(tables, i, true);
+		responses = view_edits(tables, i, false);
+	}
 	for (size_t i = 0; i < tables->version_count; i++)
 		if (tables->versions[i].value.series == series && add_pods(tables, &tables->versions[i].value, pods) < 0)
 			return NULL;
-	return json_pack("{s:i,s:s,s:s,s:o,s:i,s:O,s:O}", "series", series, "route", tables->series[series].route, "version",
+	return json_pack("{s:i,s:s,s:s,s:o,s:i,s:O,s:O,s:O}", "series", series, "route", tables->series[series].route, "version",
 			 tables->series[series].version, "share", share > 0 ? json_real(share) : json_null(), "rules",
-			 count_rules(tables, route, series), "pods", pods, "response_lines", lines);
+			 count_rules(tables, route, series), "pods", pods, "request_lines", requests, "response_lines", responses);
 }
 
 json_t *view_versions(const struct tables *tables)

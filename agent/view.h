@@ -36,8 +36,11 @@ const char *view_route_name(const struct tables *tables, uint16_t route);
 /* The share of the hash space that a series has in a split, 0 to 1. */
 double view_share(const struct tables *tables, uint32_t split, int series);
 
-/* The lines that heads of responses of a version get ("version: v2"): a list, which is the caller's. NULL: no memory. */
-json_t *view_response_lines(const struct tables *tables, uint32_t version);
+/*
+ * What happens to the heads of a version's requests, or of its responses: the lines they get ("version: v2"), then headers they lose ("-server"). A list,
+ * which is the caller's. NULL: no memory.
+ */
+json_t *view_edits(const struct tables *tables, uint32_t version, bool of_request);
 
 /* Frontends as an array of objects: address, kind, routes, hosts, identity. NULL: no memory. */
 json_t *view_frontends(const struct tables *tables);

@@ -180,8 +180,10 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 
 	if (seq_after(ack, leg->acked))
 		leg->acked = ack;
-	if (unlikely(flow->hold))
+	if (unlikely(flow->hold)) {
+		recast_acknowledged(w, flow, flow->current);
 		hold_acknowledged(w, flow, leg);
+	}
 	w->insert.len = 0;
 	w->insert.fresh = 0;
 	if (w->p.len) {

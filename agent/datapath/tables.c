@@ -197,7 +197,7 @@ static int write_rules(struct datapath *datapath, const struct tables *tables, u
 static uint16_t keep_edit(struct shunt_edit kept[SHUNT_EDITS], const struct shunt_edit *edit)
 {
 	for (uint16_t i = 0; i < SHUNT_EDITS; i++) {
-		if (kept[i].len && memcmp(&kept[i], edit, sizeof(*edit)) != 0)
+		if ((kept[i].len || kept[i].removes) && memcmp(&kept[i], edit, sizeof(*edit)) != 0)
 			continue;
 		kept[i] = *edit;
 		return i + 1;
@@ -220,12 +220,17 @@ static int write_edits(struct datapath *datapath, const struct tables *tables, u
 	for (size_t i = 0; !r && i < tables->edit_count; i++) {
 		places[i] = keep_edit(kept, &tables->edits[i]);
 		if (!places[i])
-			log_warn("header lines '%.*s...' are left out: %d different ones were used since the maps were made; run `shunt unload` and start again",
+			log_warn("a header edit ('%.*s...') is left out: %d different ones were used since the maps were made; run `shunt unload` and start again",
 				 (int)strcspn((const char *)tables->edits[i].text, "\r"), (const char *)tables->edits[i].text, SHUNT_EDITS);
 		else
 			r = write_indexed(datapath, DATAPATH_MAP_EDIT, places[i] - 1, &tables->edits[i], 1);
 	}
 	return r;
+}
+
+static uint16_t place_of_edit(const struct tables *tables, const uint16_t places[SHUNT_EDITS], uint16_t edit)
+{
+	return edit && edit <= tables->edit_count ? places[edit - 1] : 0;
 }
 
 static int write_versions(struct datapath *datapath, const struct tables *tables, uint32_t side)
@@ -241,8 +246,8 @@ static int write_versions(struct datapath *datapath, const struct tables *tables
 		return r;
 	for (size_t i = 0; i < tables->version_count; i++) {
 		values[i] = tables->versions[i].value;
-		if (values[i].edit)
-			values[i].edit = values[i].edit <= tables->edit_count ? edits[values[i].edit - 1] : 0;
+		values[i].edit = place_of_edit(tables, edits, values[i].edit);
+		values[i].request_edit = place_of_edit(tables, edits, values[i].request_edit);
 	}
 	return write_indexed(datapath, DATAPATH_MAP_VERSION, side * SHUNT_VERSIONS, values, tables->version_count);
 }

@@ -110,11 +110,16 @@ static int add_to_tables(struct planner *planner, struct body *body, struct body
 	return 0;
 }
 
-/* One version has one edit: that of the entry which names it first. */
-static void note_other_edit(struct planner *planner, const struct body_version *version, uint16_t edit, const struct place *place)
+/* One version has the same edits everywhere: those of the entry which names it first. */
+static void note_other_edits(struct planner *planner, const struct body_version *version, const struct shunt_version *edits, const struct place *place)
 {
-	if (edit != planner->tables->versions[version->index].value.edit)
+	const struct shunt_version *first = &planner->tables->versions[version->index].value;
+
+	if (edits->edit != first->edit)
 		note(planner, NOTE_WARNING, place, "version '%s' has other headers.response here than before; the first ones serve both. Give it two names",
+		     version->name);
+	if (edits->request_edit != first->request_edit)
+		note(planner, NOTE_WARNING, place, "version '%s' has other headers.request here than before; the first ones serve both. Give it two names",
 		     version->name);
 }
 
@@ -123,7 +128,7 @@ static int add_version(struct planner *planner, struct body *body, const struct 
 {
 	struct body_version *version;
 	char name[SHUNT_NAME_MAX * 2];
-	uint16_t edit;
+	struct shunt_version edits;
 	int r;
 
 	if (!version_name(body->vs->meta.ns, destination, name)) {
@@ -132,7 +137,7 @@ static int add_version(struct planner *planner, struct body *body, const struct 
 		return -ENAMETOOLONG;
 	}
 	version = find_version(body, name);
-	edit = edit_get(planner, place, entry, destination);
+	edits_get(planner, place, entry, destination, &edits);
 	if (version) {
 		const struct http_destination *first = version->destination;
 
@@ -141,7 +146,7 @@ static int add_version(struct planner *planner, struct body *body, const struct 
 			note(planner, NOTE_ERROR, place,
 			     "version '%s' names another destination (%s) than before (%s); the first one serves both. Give them two names",
 			     name, destination->host, first->host);
-		note_other_edit(planner, version, edit, place);
+		note_other_edits(planner, version, &edits, place);
 		return 0;
 	}
 	version = ARRAY_APPEND(body->versions, body->version_count);
@@ -150,8 +155,10 @@ static int add_version(struct planner *planner, struct body *body, const struct 
 	memcpy(version->name, name, sizeof(name));
 	version->destination = destination;
 	r = add_to_tables(planner, body, version, place, ret_full);
-	if (!r)
-		planner->tables->versions[version->index].value.edit = edit;
+	if (!r) {
+		planner->tables->versions[version->index].value.edit = edits.edit;
+		planner->tables->versions[version->index].value.request_edit = edits.request_edit;
+	}
 	return r;
 }
 

@@ -6,7 +6,7 @@
  *     bodies.c    what a VirtualService does on a frontend's port: versions, splits, what an experiment wants of it
  *     rules.c     its part that looks at requests: identity and matches
  *     entries.c   the matches of one route in their order, as rules and entries of the tables
- *     edits.c     the lines that responses of a version get
+ *     edits.c     what happens to heads of a version's requests and responses
  *     backends.c  the ready pods behind a Service's port, and their rings
  *     shares.c    which users move when weights change
  *     series.c    the index that a (route, version) pair keeps
@@ -197,8 +197,9 @@ int entries_add(struct planner *planner, const struct body_match *const *matches
  */
 int match_precedence(const struct body_match *a, const struct body_match *b);
 
-/* edits.c: the lines that responses of an entry's destination get. shunt_version.edit for them; 0: none. What cannot be done is noted. */
-uint16_t edit_get(struct planner *planner, const struct place *place, const struct http_route *entry, const struct http_destination *destination);
+/* edits.c: what happens to heads of requests to an entry's destination and of their responses: edit and request_edit. What cannot be done is noted. */
+void edits_get(struct planner *planner, const struct place *place, const struct http_route *entry, const struct http_destination *destination,
+	       struct shunt_version *ret_version);
 
 /* backends.c: rings of the pods that a destination means on a frontend's port. 0; -ENOENT (a note says why); -ENOSPC and *ret_full; -ENOMEM. */
 int backend_get(struct planner *planner, const struct place *place, const struct virtual_service *vs,

@@ -177,8 +177,7 @@ static const struct field header_value_fields[] = {
 
 static const struct schema header_value_schema = { FIELDS(header_value_fields), .size = sizeof(struct header_value) };
 
-/* responseHeaderModifier.set: `version` names the version that the destination is. */
-static void decode_response_set(struct decoder *d, const struct cursor *at, char **version)
+static void decode_modifier_list(struct decoder *d, const struct cursor *at, struct header_edit *edit, enum line_how how)
 {
 	struct header_value *list = NULL;
 	size_t count = 0;
@@ -187,17 +186,36 @@ static void decode_response_set(struct decoder *d, const struct cursor *at, char
 	for (size_t i = 0; i < count; i++) {
 		struct cursor item = cursor_item(at, i);
 
-		if (list[i].name && list[i].value && strcasecmp(list[i].name, "version") == 0) {
-			free(*version);
-			*version = TAKE_PTR(list[i].value);
-		} else {
-			decode_unsupported(d, &item);
-		}
-		free(list[i].name);
-		free(list[i].value);
+		routing_add_line(d, &item, edit, TAKE_PTR(list[i].name), TAKE_PTR(list[i].value), how);
 	}
 	free(list);
 }
+
+static void decode_modifier_set(struct decoder *d, const struct cursor *at, void *target)
+{
+	decode_modifier_list(d, at, target, LINE_SET);
+}
+
+static void decode_modifier_add(struct decoder *d, const struct cursor *at, void *target)
+{
+	decode_modifier_list(d, at, target, LINE_ADD);
+}
+
+static const struct field request_modifier_fields[] = {
+	{ "set", FIELD_CUSTOM, .custom = decode_modifier_set },
+	{ "add", FIELD_CUSTOM, .custom = decode_modifier_add },
+	{ "remove", FIELD_CUSTOM, .custom = routing_decode_remove },
+};
+
+static const struct schema request_modifier_schema = { FIELDS(request_modifier_fields) };
+
+static const struct field response_modifier_fields[] = {
+	{ "set", FIELD_CUSTOM, .custom = decode_modifier_set },
+	{ "add", FIELD_CUSTOM, .custom = decode_modifier_add },
+	UNSUPPORTED("remove"),
+};
+
+static const struct schema response_modifier_schema = { FIELDS(response_modifier_fields) };
 
 static const char *const filter_types[] = { "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect",
 					    "URLRewrite",	     "CORS",		       "ExternalAuth",	"ExtensionRef",	   NULL };
@@ -206,13 +224,11 @@ static const char *const filter_members[] = { "requestHeaderModifier", "response
 					      "urlRewrite",	       "cors",			 "externalAuth",  "extensionRef" };
 
 /* One filter: its type, and the member that the type calls for. */
-static void decode_filter(struct decoder *d, const struct cursor *at, char **version)
+static void decode_filter(struct decoder *d, const struct cursor *at, struct header_edits *edits)
 {
 	struct cursor type = cursor_member(at, "type");
 	const char *name = json_string_value(type.value);
-	struct cursor body, set;
-	const char *key;
-	json_t *value;
+	struct cursor body;
 	size_t i = 0;
 
 	if (!json_is_object(at->value))
@@ -225,38 +241,33 @@ static void decode_filter(struct decoder *d, const struct cursor *at, char **ver
 	body = cursor_member(at, filter_members[i]);
 	if (!json_is_object(body.value))
 		return decode_error(d, &body, "missing; a filter of type %s has it", name);
-	if (strcmp(name, "ResponseHeaderModifier") != 0)
-		return decode_unsupported(d, &body);
-	json_object_foreach(body.value, key, value) {
-		struct cursor member = cursor_member(&body, key);
-
-		if (strcmp(key, "set") != 0)
-			decode_unsupported(d, &member);
-	}
-	set = cursor_member(&body, "set");
-	if (set.value)
-		decode_response_set(d, &set, version);
+	if (strcmp(name, "RequestHeaderModifier") == 0)
+		schema_decode(d, &request_modifier_schema, &body, &edits->request);
+	else if (strcmp(name, "ResponseHeaderModifier") == 0)
+		schema_decode(d, &response_modifier_schema, &body, &edits->response);
+	else
+		decode_unsupported(d, &body);
 }
 
-static void decode_filters(struct decoder *d, const struct cursor *at, char **version)
+static void decode_filters(struct decoder *d, const struct cursor *at, struct header_edits *edits)
 {
 	if (!json_is_array(at->value))
 		return decode_type_error(d, at, "a list of filters");
 	for (size_t i = 0; i < json_array_size(at->value); i++) {
 		struct cursor item = cursor_item(at, i);
 
-		decode_filter(d, &item, version);
+		decode_filter(d, &item, edits);
 	}
 }
 
 static void decode_backend_filters(struct decoder *d, const struct cursor *at, void *target)
 {
-	decode_filters(d, at, &((struct http_destination *)target)->version);
+	decode_filters(d, at, &((struct http_destination *)target)->headers);
 }
 
 static void decode_rule_filters(struct decoder *d, const struct cursor *at, void *target)
 {
-	decode_filters(d, at, &((struct http_route *)target)->version);
+	decode_filters(d, at, &((struct http_route *)target)->headers);
 }
 
 /* ---- backends */
@@ -264,14 +275,15 @@ static void decode_rule_filters(struct decoder *d, const struct cursor *at, void
 static const char *const service_kinds[] = { "Service", NULL };
 static const char *const core_groups[] = { "", NULL };
 
+/* The response header `version` names the version that the backend is. */
 static void check_backend(struct decoder *d, const struct cursor *at, void *target)
 {
 	struct http_destination *destination = target;
+	const char *version = routing_line_set(&destination->headers.response, "version");
 
 	(void)at;
 	destination->subset = strdup("");
-	if (!destination->version)
-		destination->version = strdup("");
+	destination->version = strdup(version ? version : "");
 	if (!destination->subset || !destination->version)
 		d->r = -ENOMEM;
 }
@@ -307,6 +319,7 @@ static void check_rule(struct decoder *d, const struct cursor *at, void *target)
 {
 	struct cursor backends = cursor_member(at, "backendRefs");
 	struct http_route *rule = target;
+	const char *version = routing_line_set(&rule->headers.response, "version");
 	uint64_t sum = 0;
 
 	rule->line = decode_line(d, at);
@@ -314,7 +327,12 @@ static void check_rule(struct decoder *d, const struct cursor *at, void *target)
 		sum += rule->destinations[i].weight;
 	if (sum == 0)
 		decode_error(d, &backends, "found %zu backends whose weights are all 0; allowed: at least one above 0", rule->destination_count);
-	if (rule->version && rule->destination_count == 1 && !*rule->destinations[0].version) {
+	if (!version)
+		return;
+	rule->version = strdup(version);
+	if (!rule->version)
+		d->r = -ENOMEM;
+	if (rule->version && rule->destination_count == 1 && rule->destinations[0].version && !*rule->destinations[0].version) {
 		free(rule->destinations[0].version);
 		rule->destinations[0].version = TAKE_PTR(rule->version);
 	}

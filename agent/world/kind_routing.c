@@ -255,114 +255,120 @@ static bool is_header_value(const char *value)
 	return true;
 }
 
-static void decode_line_of_head(struct decoder *d, const struct cursor *at, struct header_line *line)
+static bool is_possible_line(struct decoder *d, const struct cursor *at, const char *name, const char *value)
 {
-	if (!routing_is_header_name(at->key))
-		return decode_error(d, at, "found \"%s\"; allowed: the name of a header (letters, digits, -)", at->key);
-	line->value = decode_string(d, at);
-	if (line->value && !is_header_value(line->value))
-		return decode_error(d, at, "found a line end or another control character; allowed: text of one line");
-	line->name = strdup(at->key);
-	if (!line->name)
-		d->r = -ENOMEM;
+	if (!routing_is_header_name(name))
+		decode_error(d, at, "found \"%s\"; allowed: the name of a header (letters, digits, -)", name);
+	else if (value && !is_header_value(value))
+		decode_error(d, at, "found a line end or another control character; allowed: text of one line");
+	else
+		return true;
+	return false;
 }
 
-/* An object of names and values. Lines are appended, also those with errors. */
-static void decode_lines(struct decoder *d, const struct cursor *at, struct header_line **lines, size_t *count, bool add)
+void routing_add_line(struct decoder *d, const struct cursor *at, struct header_edit *edit, char *name, char *value, enum line_how how)
 {
-	struct header_line *bigger;
+	struct header_line *lines = NULL;
+
+	if (name && (value || how == LINE_REMOVE) && is_possible_line(d, at, name, value)) {
+		lines = reallocarray(edit->lines, edit->count + 1, sizeof(*lines));
+		if (!lines)
+			d->r = -ENOMEM;
+	}
+	if (!lines) {
+		free(name);
+		free(value);
+		return;
+	}
+	edit->lines = lines;
+	lines[edit->count++] = (struct header_line){ .name = name, .value = value, .how = how };
+}
+
+const char *routing_line_set(const struct header_edit *edit, const char *name)
+{
+	const char *value = NULL;
+
+	for (size_t i = 0; i < edit->count; i++)
+		if (edit->lines[i].how == LINE_SET && strcasecmp(edit->lines[i].name, name) == 0)
+			value = edit->lines[i].value;
+	return value;
+}
+
+static void edit_release(struct header_edit *edit)
+{
+	for (size_t i = 0; i < edit->count; i++) {
+		free(edit->lines[i].name);
+		free(edit->lines[i].value);
+	}
+	free(edit->lines);
+}
+
+void routing_edits_release(struct header_edits *edits)
+{
+	edit_release(&edits->request);
+	edit_release(&edits->response);
+}
+
+/* An object of names and values. */
+static void decode_lines(struct decoder *d, const struct cursor *at, struct header_edit *edit, enum line_how how)
+{
 	const char *name;
 	json_t *value;
 
 	if (!json_is_object(at->value))
 		return decode_type_error(d, at, "an object of texts");
-	bigger = reallocarray(*lines, *count + json_object_size(at->value) + 1, sizeof(*bigger));
-	if (!bigger) {
-		d->r = -ENOMEM;
-		return;
-	}
-	*lines = bigger;
 	json_object_foreach(at->value, name, value) {
 		struct cursor member = cursor_member(at, name);
 
-		bigger[*count] = (struct header_line){ .add = add };
-		decode_line_of_head(d, &member, &bigger[(*count)++]);
+		routing_add_line(d, &member, edit, strdup(name), decode_string(d, &member), how);
 	}
 }
 
-static void lines_free(struct header_line *lines, size_t count)
+static void decode_set(struct decoder *d, const struct cursor *at, void *target)
 {
-	for (size_t i = 0; i < count; i++) {
-		free(lines[i].name);
-		free(lines[i].value);
+	decode_lines(d, at, target, LINE_SET);
+}
+
+static void decode_add(struct decoder *d, const struct cursor *at, void *target)
+{
+	decode_lines(d, at, target, LINE_ADD);
+}
+
+void routing_decode_remove(struct decoder *d, const struct cursor *at, void *target)
+{
+	if (!json_is_array(at->value))
+		return decode_type_error(d, at, "a list of texts");
+	for (size_t i = 0; i < json_array_size(at->value); i++) {
+		struct cursor item = cursor_item(at, i);
+
+		routing_add_line(d, &item, target, decode_string(d, &item), NULL, LINE_REMOVE);
 	}
-	free(lines);
 }
 
 /* ---- destinations */
 
-/* headers.response.set: `version` also names the version that this destination is. */
-static void decode_response_set(struct decoder *d, const struct cursor *at, void *target)
-{
-	struct http_destination *destination = target;
-	size_t before = destination->line_count;
-
-	decode_lines(d, at, &destination->lines, &destination->line_count, false);
-	for (size_t i = before; i < destination->line_count; i++) {
-		const struct header_line *line = &destination->lines[i];
-
-		if (!line->name || !line->value || strcasecmp(line->name, "version") != 0)
-			continue;
-		free(destination->version);
-		destination->version = strdup(line->value);
-		if (!destination->version)
-			d->r = -ENOMEM;
-	}
-}
-
-static void decode_response_add(struct decoder *d, const struct cursor *at, void *target)
-{
-	struct http_destination *destination = target;
-
-	decode_lines(d, at, &destination->lines, &destination->line_count, true);
-}
-
-static void decode_route_set(struct decoder *d, const struct cursor *at, void *target)
-{
-	struct http_route *route = target;
-
-	decode_lines(d, at, &route->lines, &route->line_count, false);
-}
-
-static void decode_route_add(struct decoder *d, const struct cursor *at, void *target)
-{
-	struct http_route *route = target;
-
-	decode_lines(d, at, &route->lines, &route->line_count, true);
-}
-
-static const struct field header_edit_fields[] = {
-	{ "set", FIELD_UNSUPPORTED, .each = true },
-	{ "add", FIELD_UNSUPPORTED, .each = true },
-	UNSUPPORTED("remove"),
+static const struct field request_edit_fields[] = {
+	{ "set", FIELD_CUSTOM, .custom = decode_set },
+	{ "add", FIELD_CUSTOM, .custom = decode_add },
+	{ "remove", FIELD_CUSTOM, .custom = routing_decode_remove },
 };
 
-static const struct schema header_edit_schema = { FIELDS(header_edit_fields) };
+static const struct schema request_edit_schema = { FIELDS(request_edit_fields) };
 
 static const struct field response_edit_fields[] = {
-	{ "set", FIELD_CUSTOM, .custom = decode_response_set },
-	{ "add", FIELD_CUSTOM, .custom = decode_response_add },
+	{ "set", FIELD_CUSTOM, .custom = decode_set },
+	{ "add", FIELD_CUSTOM, .custom = decode_add },
 	UNSUPPORTED("remove"),
 };
 
 static const struct schema response_edit_schema = { FIELDS(response_edit_fields) };
 
-static const struct field destination_header_fields[] = {
-	{ "request", FIELD_OBJECT, .schema = &header_edit_schema },
-	{ "response", FIELD_OBJECT, .schema = &response_edit_schema },
+static const struct field header_edits_fields[] = {
+	{ "request", FIELD_OBJECT, AT(struct header_edits, request), .schema = &request_edit_schema },
+	{ "response", FIELD_OBJECT, AT(struct header_edits, response), .schema = &response_edit_schema },
 };
 
-static const struct schema destination_header_schema = { FIELDS(destination_header_fields) };
+static const struct schema header_edits_schema = { FIELDS(header_edits_fields) };
 
 static const struct field port_fields[] = {
 	{ "number", FIELD_INT, AT(struct http_destination, port), .required = true, .min = 1, .max = UINT16_MAX },
@@ -378,13 +384,14 @@ static const struct field where_fields[] = {
 
 static const struct schema where_schema = { FIELDS(where_fields) };
 
+/* headers.response.set.version also names the version that this destination is. */
 static void check_destination(struct decoder *d, const struct cursor *at, void *target)
 {
 	struct http_destination *destination = target;
+	const char *version = routing_line_set(&destination->headers.response, "version");
 
 	(void)at;
-	if (!destination->version)
-		destination->version = strdup("");
+	destination->version = strdup(version ? version : "");
 	if (!destination->version)
 		d->r = -ENOMEM;
 }
@@ -394,7 +401,7 @@ static void check_destination(struct decoder *d, const struct cursor *at, void *
 static const struct field http_destination_fields[] = {
 	{ "destination", FIELD_OBJECT, .schema = &where_schema, .required = true },
 	WEIGHT_FIELD,
-	{ "headers", FIELD_OBJECT, .schema = &destination_header_schema },
+	{ "headers", FIELD_OBJECT, AT(struct http_destination, headers), .schema = &header_edits_schema },
 };
 
 static const struct schema http_destination_schema = {
@@ -433,28 +440,13 @@ static void check_route(struct decoder *d, const struct cursor *at, void *target
 			     route->destination_count);
 }
 
-static const struct field route_response_fields[] = {
-	{ "set", FIELD_CUSTOM, .custom = decode_route_set },
-	{ "add", FIELD_CUSTOM, .custom = decode_route_add },
-	UNSUPPORTED("remove"),
-};
-
-static const struct schema route_response_schema = { FIELDS(route_response_fields) };
-
-static const struct field route_header_fields[] = {
-	{ "request", FIELD_OBJECT, .schema = &header_edit_schema },
-	{ "response", FIELD_OBJECT, .schema = &route_response_schema },
-};
-
-static const struct schema route_header_schema = { FIELDS(route_header_fields) };
-
 /* An entry without destinations (redirect, directResponse, delegate) is an error for now: it would have to answer or to look elsewhere. */
 static const struct field http_route_fields[] = {
 	ACCEPTED("name"),
 	{ "match", FIELD_LIST, AT(struct http_route, matches), COUNT_AT(struct http_route, match_count), .schema = &match_schema },
 	{ "route", FIELD_LIST, AT(struct http_route, destinations), COUNT_AT(struct http_route, destination_count),
 	  .schema = &http_destination_schema, .required = true },
-	{ "headers", FIELD_OBJECT, .schema = &route_header_schema },
+	{ "headers", FIELD_OBJECT, AT(struct http_route, headers), .schema = &header_edits_schema },
 	UNSUPPORTED("corsPolicy"),
 	UNSUPPORTED("delegate"),
 	UNSUPPORTED("directResponse"),
@@ -571,12 +563,12 @@ static void routes_free(struct http_route *routes, size_t count)
 			free(route->destinations[i].ns);
 			free(route->destinations[i].subset);
 			free(route->destinations[i].version);
-			lines_free(route->destinations[i].lines, route->destinations[i].line_count);
+			routing_edits_release(&route->destinations[i].headers);
 		}
 		free(route->destinations);
 		free(route->version);
 		free(route->session);
-		lines_free(route->lines, route->line_count);
+		routing_edits_release(&route->headers);
 		strings_free(route->unsupported, route->unsupported_count);
 	}
 	free(routes);

@@ -18,4 +18,15 @@ char *routing_lower_case(const char *text);
  */
 bool routing_regex(struct decoder *d, const struct cursor *at, const char *regex, enum match_kind *ret_kind, char **ret_value);
 
+/* Appends a line to an edit; takes name and value, which may be NULL after an error of theirs. What is wrong with them is reported at `at`. */
+void routing_add_line(struct decoder *d, const struct cursor *at, struct header_edit *edit, char *name, char *value, enum line_how how);
+
+/* A list of names, as FIELD_CUSTOM of a struct header_edit. */
+void routing_decode_remove(struct decoder *d, const struct cursor *at, void *target);
+
+/* The value that the lines set a header to, the last when there are several; NULL: they do not. */
+const char *routing_line_set(const struct header_edit *edit, const char *name);
+
+void routing_edits_release(struct header_edits *edits);
+
 #endif

@@ -104,10 +104,26 @@ struct http_match {
 	size_t unsupported_count;
 };
 
-/* A line for the heads of responses. */
+enum line_how {
+	LINE_SET,    /* in place of what is there */
+	LINE_ADD,    /* beside it */
+	LINE_REMOVE, /* what is there goes */
+};
+
+/* What happens to a line of a head. */
 struct header_line {
-	char *name, *value; /* as written: a token; no control characters */
-	bool add;           /* beside what is there; else in place of it */
+	char *name, *value; /* as written: a token; no control characters. LINE_REMOVE: no value */
+	enum line_how how;
+};
+
+struct header_edit {
+	struct header_line *lines;
+	size_t count;
+};
+
+/* Of the requests to a destination, and of their responses. */
+struct header_edits {
+	struct header_edit request, response;
 };
 
 struct http_destination {
@@ -117,8 +133,7 @@ struct http_destination {
 	uint16_t port;  /* 0 when absent */
 	uint32_t weight; /* as written, 0 when absent; an only destination without a weight above 0 has 100; sums of 0 are errors */
 	char *version;  /* headers.response.set.version; "" when absent: then the version is named after its destination */
-	struct header_line *lines; /* headers.response.set and .add, the version among them */
-	size_t line_count;
+	struct header_edits headers; /* the version among them */
 };
 
 struct http_route {
@@ -129,8 +144,7 @@ struct http_route {
 	size_t match_count;
 	struct http_destination *destinations; /* at least one */
 	size_t destination_count;
-	struct header_line *lines; /* headers.response.set and .add, for all destinations */
-	size_t line_count;
+	struct header_edits headers; /* for all destinations */
 	char **unsupported; /* fields of this entry that are accepted and not done yet, by path */
 	size_t unsupported_count;
 	int line;

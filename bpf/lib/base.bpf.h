@@ -68,6 +68,8 @@ enum tcp_flag {
 #define OUR_WSCALE 7
 #define NO_WSCALE 15 /* in a cookie's option bits */
 
+#define CUTS_MAX 16 /* parts that one request's head may lose */
+
 /* Longest wait of held bytes for a pod before the buffer may be taken by another flow. */
 #define HOLD_STALE_NS (60ull * 1000000000)
 
@@ -159,6 +161,7 @@ struct choice {
 	__u32 refused; /* enum shunt_reason + 1; 0: chosen */
 	__u16 series;
 	__u16 edit; /* of the answer: as shunt_version.edit */
+	__u16 request_edit;
 	__be16 port;
 	struct shunt_addr addr;
 };
@@ -231,6 +234,13 @@ struct work {
 		__u32 back[SHUNT_RENAMES]; /* bytes before the blank line */
 	} found; /* of the pod's lines whose headers are set */
 	struct http_scan line;
+	struct {
+		__u32 count;
+		__u32 bytes; /* of them all */
+		struct {
+			__u32 at, len;
+		} cut[CUTS_MAX];
+	} cuts; /* parts of a request's head that go, in the hold */
 	__u32 parting; /* 1: a copy is on its way to the other run of this program */
 	struct tcp_options options;
 	struct icmp_error icmp;

@@ -308,6 +308,7 @@ static __always_inline bool pod_find(struct work *w, const struct shunt_version 
 	w->choice.elsewhere = pod->elsewhere;
 	w->choice.series = version->series;
 	w->choice.edit = version->edit;
+	w->choice.request_edit = version->request_edit;
 	return true;
 }
 

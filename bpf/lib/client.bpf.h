@@ -12,6 +12,7 @@
 #include "lib/answer.bpf.h"
 #include "lib/choose.bpf.h"
 #include "lib/leg.bpf.h"
+#include "lib/request_edit.bpf.h"
 
 /* A bare packet to the client, of the packet at hand. */
 static __always_inline int tell_client(struct __sk_buff *skb, struct work *w, const struct shunt_flow *flow, __u32 ack, __u8 flags)
@@ -71,6 +72,7 @@ static __always_inline void request_framing(const struct work *w, struct shunt_f
 	flow->missing = 0;
 	flow->flags &= ~(SHUNT_F_HEAD | SHUNT_F_EXPECT);
 	edit_due(w, flow);
+	request_edit_due(w, flow);
 	if (r->head_method)
 		flow->flags |= SHUNT_F_HEAD;
 	if (r->expect && (r->framing == HTTP_CHUNKED || r->length))
@@ -191,6 +193,8 @@ __noinline int bind_held(struct __sk_buff *skb, struct work *w, struct shunt_flo
 	if (seq_before(leg->acked, start) || seq_after(leg->acked, hold_end(flow)))
 		leg->acked = start;
 	flow->state = SHUNT_FLOW_BOUND;
+	if (unlikely(flow->flags & SHUNT_F_RECAST))
+		request_edit(w, flow);
 	return emit(skb, w, flow);
 }
 
@@ -199,13 +203,18 @@ static __always_inline int bind_blind(struct __sk_buff *skb, struct work *w, str
 {
 	flow_pin(flow, reason);
 	flow->answer = SHUNT_ANSWER_CLOSE;
+	flow->flags &= ~SHUNT_F_RECAST;
 	if (LEG(flow, flow->current)->state == SHUNT_LEG_OPEN && !(flow->flags & SHUNT_F_EARLY)) { /* in mid-connection: it stays where it is */
+		if (flow->request_edit)
+			request_edit_pass();
 		flow->state = SHUNT_FLOW_BOUND;
 		return emit(skb, w, flow);
 	}
 	if (!choose_by_client(w))
 		return refuse(skb, w, flow);
 	choice_report(w);
+	if (w->choice.request_edit)
+		request_edit_pass();
 	return bind_held(skb, w, flow, start);
 }
 
@@ -249,7 +258,7 @@ __noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_
 	at = start - flow->hold_seq;
 	len = flow->hold_len - at;
 	hold = hold_of(w, flow);
-	if (!hold || at > SHUNT_HOLD_SIZE || len > SHUNT_HOLD_SIZE - at)
+	if (!hold || at > SHUNT_HOLD_SIZE || len > SHUNT_HOLD_SIZE - at || flow->recast.len) /* the pod has answered, and not all of the head before */
 		return DROP;
 	if (at + len > SHUNT_HOLD_SIZE / 2 && at && !(flow->flags & SHUNT_F_ACKED)) {
 		hold_shift(flow, hold, at);
@@ -293,7 +302,7 @@ static __always_inline int request_or_probe(struct __sk_buff *skb, struct work *
 
 /*
  * The first bytes of the next request, in a packet of their own, the answer before it being complete. In the common case (the whole head, the same
- * version, nothing of a further request) the packet just goes on: GO_ON. HELD: it lies in the hold now.
+ * version, nothing of a further request, no edits) the packet just goes on: GO_ON. HELD: it lies in the hold now.
  */
 __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow)
 {
@@ -305,12 +314,12 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 	start = flow->request_end;
 	skip = start - w->p.seq;
 	flow->started = bpf_ktime_get_ns();
-	if (!payload_load(skb, w))
+	if (flow->recast.len || !payload_load(skb, w))
 		return DROP;
 	len = w->p.len;
-	if (!skip && len <= HTTP_HEAD_MAX && !flow->hold && !flow->insert.len && frontend_find(w)) {
+	if (!skip && len <= HTTP_HEAD_MAX && !flow->hold && !flow->insert.len && !flow->request_edit && frontend_find(w)) {
 		if (request_scan(w, &w->buf, 0, len) == HTTP_COMPLETE && choose_by_request(w, &w->buf, 0, len) &&
-		    leg_find(flow, w->choice.series) == flow->current) {
+		    leg_find(flow, w->choice.series) == flow->current && !w->choice.request_edit) {
 			request_framing(w, flow, start);
 			if (flow->request_walk)
 				request_chunks(skb, w, flow);
@@ -337,7 +346,7 @@ static __always_inline void hold_more(struct __sk_buff *skb, struct work *w, str
 {
 	struct shunt_hold *hold;
 
-	if (!hold_waiting(flow) && !(flow->flags & SHUNT_F_ACKED) && !flow->hold_answer)
+	if (!hold_waiting(flow) && !(flow->flags & SHUNT_F_ACKED) && !flow->recast.len && !flow->hold_answer)
 		hold_free(w, flow);
 	hold = hold_take(w, flow, flow->request_end);
 	if (hold && hold_append(skb, w, flow, hold))
@@ -366,7 +375,7 @@ static __always_inline int hold_crossing(struct __sk_buff *skb, struct work *w, 
 	struct shunt_hold *hold;
 
 	/* A retransmission may begin before what is held, merged from what is held and what went on as it came (and was lost): it replaces the hold. */
-	if (!(flow->flags & SHUNT_F_ACKED) && (seq_after(w->p.seq, hold_end(flow)) || seq_before(w->p.seq, flow->hold_seq)))
+	if (!(flow->flags & SHUNT_F_ACKED) && !flow->recast.len && (seq_after(w->p.seq, hold_end(flow)) || seq_before(w->p.seq, flow->hold_seq)))
 		hold = hold_restart(w, flow, w->p.seq);
 	else
 		hold = hold_take(w, flow, w->p.seq);
@@ -391,6 +400,13 @@ __noinline int client_turn(struct __sk_buff *skb, struct work *w, struct shunt_f
 	end = w->p.seq + w->p.len;
 	if (flow->flags & SHUNT_F_TSTAMP) /* for the packets that we make */
 		tstamp_load(skb, w, &flow->ts_client, &tsecr);
+	if (recast_takes(&flow->recast, w->p.seq)) {
+		if (w->p.len && seq_after(end, flow->recast.at))
+			return recast_again(skb, w, flow);
+		w->p.seq = recast_seq(&flow->recast, w->p.seq);
+		if (w->p.len)
+			return GO_ON;
+	}
 	if (flow->flags & SHUNT_F_ACKED && w->p.len && seq_before(leg->acked, hold_sent_end(flow)) &&
 	    seq_before(w->p.seq, hold_sent_end(flow)))
 		return emit(skb, w, flow);
@@ -477,6 +493,8 @@ __noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt
 	}
 	if (flow->flags & SHUNT_F_EDIT || w->choice.edit)
 		edit_due(w, flow);
+	if (flow->flags & SHUNT_F_RECAST || w->choice.request_edit)
+		request_edit_due(w, flow);
 	flow->attempt++;
 	leg->state = SHUNT_LEG_DEAD;
 	verdict = leg_open(skb, w, flow, leg->acked);

@@ -51,17 +51,17 @@ static __always_inline __u32 edit_pass(struct shunt_flow *flow, enum shunt_reaso
 	return 0;
 }
 
-/* Is the value that w->line found what edit->set[which] says? */
+/* Is the value that w->line found what edit->names[which] says? */
 __noinline int edit_is_same(struct work *w, const struct http_buf *buf, __u32 index, __u32 which)
 {
 	struct shunt_edit *edit = edit_at(index);
 	__u64 differ = 0;
 
-	if (!w || !buf || !edit || which >= SHUNT_EDIT_SETS || w->line.id_len > SHUNT_ID_MAX)
+	if (!w || !buf || !edit || which >= SHUNT_EDIT_NAMES || w->line.id_len > SHUNT_ID_MAX)
 		return 0;
 	token_copy(&w->id, buf, w->line.id_off, w->line.id_len, 0);
 	for (__u32 i = 0; i < SHUNT_ID_MAX / 8; i++)
-		differ |= w->id.w[i] ^ *(const __u64 *)(edit->set[which].value + i * 8);
+		differ |= w->id.w[i] ^ *(const __u64 *)(edit->names[which].value + i * 8);
 	return !differ;
 }
 
@@ -77,10 +77,10 @@ __noinline int edit_names(struct work *w, const struct http_buf *buf, __u32 inde
 		return 0;
 	w->found.count = 0;
 	w->found.same = 0;
-	for (__u32 i = 0; i < SHUNT_EDIT_SETS; i++) {
+	for (__u32 i = 0; i < SHUNT_EDIT_NAMES; i++) {
 		if (i >= edit->sets)
 			break;
-		__builtin_memcpy(w->name.s, edit->set[i].name, sizeof(w->name.s));
+		__builtin_memcpy(w->name.s, edit->names[i].name, sizeof(w->name.s));
 		w->line.line = from;
 		w->found.of_name = 0;
 		for (__u32 n = 0; n <= SHUNT_RENAMES; n++) {
@@ -316,18 +316,9 @@ __noinline int insert_part(struct __sk_buff *skb, struct work *w, struct shunt_f
 /* The copy that insert_part() sent has come to this program. */
 static __always_inline int part_copy(struct __sk_buff *skb, struct work *w)
 {
-	__u32 len = w->forge.len, payload = ETH_HLEN + ip_len(w->forge.family) + TCP_LEN + w->forge.options_len;
-
 	w->parting = 0;
 	skb->mark = 0;
-	keep(len);
-	if (len == 0 || len > SHUNT_EDIT_MAX)
-		return DROP;
-	if (forge_resize(skb, w) || bpf_skb_store_bytes(skb, payload, w->buf.b, len, 0) || forge_headers(skb, w)) {
-		reason_count(SHUNT_R_INTERNAL);
-		return DROP;
-	}
-	return PASS;
+	return forge_loaded(skb, w, w->forge.len) ? DROP : PASS;
 }
 
 /* A translated packet of a flow whose lines are not acknowledged. DROP: it could not be edited, and must not pass as it is; the pod sends it again. */

@@ -155,6 +155,21 @@ static __always_inline int forge_bare(struct __sk_buff *skb, struct work *w)
 	return 0;
 }
 
+/* A packet with the first bytes of w->buf, len up to SEGMENT_MAX; the work area has the headers and the bytes' sum. */
+static __always_inline int forge_loaded(struct __sk_buff *skb, struct work *w, __u32 len)
+{
+	__u32 payload = ETH_HLEN + ip_len(w->forge.family) + TCP_LEN + w->forge.options_len;
+
+	keep(len);
+	if (len == 0 || len > SEGMENT_MAX)
+		return -1;
+	if (forge_resize(skb, w) || bpf_skb_store_bytes(skb, payload, w->buf.b, len, 0) || forge_headers(skb, w)) {
+		reason_count(SHUNT_R_INTERNAL);
+		return -1;
+	}
+	return 0;
+}
+
 /* A packet with held bytes [at, at + len), len up to SEGMENT_MAX; the work area has the headers. */
 __noinline int forge_segment(struct __sk_buff *skb, struct work *w, struct shunt_hold *hold, __u32 at, __u32 len)
 {

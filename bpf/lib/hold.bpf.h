@@ -17,6 +17,7 @@
 #include "lib/payload.bpf.h"
 
 #define HOLD_TRIES 128 /* owner words looked at for a free one: of 2048 buffers with 5 % free, all but one search in 700 finds one */
+#define HOLD_ROOM (SHUNT_HOLD_SIZE - SHUNT_EDIT_MAX) /* for a request as its client sends it: its head may become longer */
 
 /* How many there are: the size of shunt_hold, by who loads the programs. */
 const volatile __u32 hold_count = SHUNT_HOLDS;
@@ -128,33 +129,50 @@ static __always_inline __u32 hold_sent_end(const struct shunt_flow *flow)
 	return hold_waiting(flow) ? flow->request_end : hold_end(flow);
 }
 
-struct hold_copy {
+struct hold_move {
 	struct shunt_hold *hold;
-	__u32 at, len;
+	__u32 from, to, len;
 };
 
-/* 64 bytes of data[at..) to the front. From low to high, so that source and target may overlap. */
-static long hold_shift_step(__u32 i, struct hold_copy *copy)
+/* 64 bytes of a move. Downwards from low to high, upwards from high to low, so that source and target may overlap. */
+static long hold_move_step(__u32 i, struct hold_move *move)
 {
-	__u32 to = i * 64, from = copy->at + to;
+	bool up = move->to > move->from;
+	__u32 off = i * 64, from, to;
 
+	if (off >= move->len)
+		return 1;
+	if (up)
+		off = ((move->len - 1) & ~63u) - off;
+	from = move->from + off;
+	to = move->to + off;
 	keep(to);
 	keep(from);
-	if (to >= copy->len || to > SHUNT_HOLD_SIZE - 64 || from > SHUNT_HOLD_SIZE)
+	if (to > SHUNT_HOLD_SIZE || from > SHUNT_HOLD_SIZE)
 		return 1;
-	for (int word = 0; word < 8; word++)
-		*(__u64 *)(copy->hold->data + to + word * 8) = *(const __u64 *)(copy->hold->data + from + word * 8);
+	for (int word = 0; word < 8; word++) {
+		__u32 at = (up ? 7 - word : word) * 8;
+
+		*(__u64 *)(move->hold->data + to + at) = *(const __u64 *)(move->hold->data + from + at);
+	}
+	return 0;
+}
+
+/* Moves data[from..) to data[to..), up to the end of what is held, which becomes longer or shorter by it. What is before it stays. */
+static __noinline int hold_move(struct shunt_flow *flow, struct shunt_hold *hold, __u32 from, __u32 to)
+{
+	struct hold_move move = { .hold = hold, .from = from, .to = to, .len = flow->hold_len - from };
+
+	bpf_loop(SHUNT_HOLD_SIZE / 64, hold_move_step, &move, 0);
+	flow->hold_len += to - from;
 	return 0;
 }
 
 /* Bytes before data[at] are done: the rest moves to the front, so that all of the buffer's size is for what waits. */
 static __always_inline void hold_shift(struct shunt_flow *flow, struct shunt_hold *hold, __u32 at)
 {
-	struct hold_copy copy = { .hold = hold, .at = at, .len = flow->hold_len - at };
-
-	bpf_loop(SHUNT_HOLD_SIZE / 64, hold_shift_step, &copy, 0);
+	hold_move(flow, hold, at, 0);
 	flow->hold_seq += at;
-	flow->hold_len -= at;
 }
 
 /* Appends what of this packet's payload continues the buffer. Returns how many bytes; 0: nothing new, no room, a gap before it, or it is corrupt. */

@@ -17,6 +17,7 @@
 
 #include "lib/cookie.bpf.h"
 #include "lib/insert.bpf.h"
+#include "lib/recast.bpf.h"
 
 #define LEG(flow, index) (&(flow)->leg[(index) & (SHUNT_LEGS - 1)])
 #define LEG_PORT_TRIES 16 /* about half of the ports are the node's own, where that counts */
@@ -362,6 +363,7 @@ __noinline int leg_open(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	leg->cnext = start;
 	flow->current = index;
 	flow->insert.len = 0;
+	flow->recast.len = 0;
 	flow->state = SHUNT_FLOW_OPENING;
 	flow->tries = 0;
 	flow->opened = bpf_ktime_get_ns();
@@ -371,6 +373,19 @@ __noinline int leg_open(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	if (leg_claim_port(skb, w, flow, index, 0) || leg_syn(skb, w, flow, index))
 		return DROP;
 	return send_to_pod(skb, w, false);
+}
+
+/* Begins segments with the client's bytes that we send; how long they may be is in w->emit.mss. */
+static __always_inline void emit_begin(struct work *w, const struct shunt_flow *flow, const struct shunt_leg *leg)
+{
+	forge_to_pod(w, leg, TCP_ACK | TCP_PSH);
+	w->forge.window = window_for_pod(flow, leg, window_before_lines(flow, flow->sacked, flow->window));
+	w->forge.ack = ack_for_pod(flow, leg, flow->sacked); /* not snext: what the pod has sent may be lost on its way to the client */
+	w->emit.mss = flow->mss < leg->mss ? flow->mss : leg->mss;
+	if (w->emit.mss > SEGMENT_MAX)
+		w->emit.mss = SEGMENT_MAX;
+	forge_tstamp_to_pod(w, flow, leg);
+	w->emit.mss -= w->forge.options_len;
 }
 
 /* One segment of held bytes, from w->emit.at on. GO_ON: there is more. */
@@ -417,14 +432,7 @@ __noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *fl
 	w->emit.segments = 0;
 	if (w->emit.at >= w->emit.end || w->emit.end > SHUNT_HOLD_SIZE)
 		return DROP;
-	forge_to_pod(w, leg, TCP_ACK | TCP_PSH);
-	w->forge.window = window_for_pod(flow, leg, window_before_lines(flow, flow->sacked, flow->window));
-	w->forge.ack = ack_for_pod(flow, leg, flow->sacked); /* not snext: what the pod has sent may be lost on its way to the client */
-	w->emit.mss = flow->mss < leg->mss ? flow->mss : leg->mss;
-	if (w->emit.mss > SEGMENT_MAX)
-		w->emit.mss = SEGMENT_MAX;
-	forge_tstamp_to_pod(w, flow, leg);
-	w->emit.mss -= w->forge.options_len;
+	emit_begin(w, flow, leg);
 	reason_count(SHUNT_R_HOLD_SENT);
 	for (int i = 0; i < EMIT_SEGMENTS && verdict == GO_ON; i++)
 		verdict = emit_segment(skb, w, flow, hold);

@@ -81,6 +81,8 @@ static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, str
 		return forge_bare(skb, w) ? DROP : send_to_pod(skb, w, false);
 	}
 	flow->state = SHUNT_FLOW_BOUND;
+	if (unlikely(flow->flags & SHUNT_F_RECAST))
+		request_edit(w, flow);
 	return emit(skb, w, flow);
 }
 

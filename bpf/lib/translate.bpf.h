@@ -15,7 +15,8 @@
  * Options are where every common stack puts them, and are rewritten where they lie; any other order takes the long way (options_walk). Packets keep
  * what we do not know: options, ECN, PSH and URG with its pointer, which counts from seq.
  *
- * While a head has lines that the client has not acknowledged, insert.bpf.h says what sdelta means.
+ * While a head has lines that the client has not acknowledged, insert.bpf.h says what sdelta means; while the pod has not all of an edited request's
+ * head, recast.bpf.h does of cdelta.
  */
 #ifndef SHUNT_TRANSLATE_BPF_H
 #define SHUNT_TRANSLATE_BPF_H
@@ -44,7 +45,7 @@ static __always_inline __wsum replace_be16(__be16 *at, __be16 to)
 static __always_inline __u32 sack_edge(const struct shunt_flow *flow, const struct shunt_leg *leg, __u32 edge, bool right, bool to_pod)
 {
 	if (!to_pod)
-		return edge + leg->cdelta;
+		return recast_edge(&flow->recast, edge + leg->cdelta, right);
 	return right ? ack_for_pod(flow, leg, edge) : sack_left_for_pod(flow, leg, edge);
 }
 
@@ -179,7 +180,7 @@ static __always_inline __wsum ecn_clear(__be16 *version_and_class, __u16 bits)
 }
 
 /*
- * Window for the client: what the pod takes, but no more than the hold behind the end of this request while the flow may re-bind. The end of a chunked
+ * Window for the client: what the pod takes, but no more than the hold, with an edited head, behind the end of this request while the flow may re-bind. The end of a chunked
  * request comes unannounced; what does not fit the hold behind it is dropped then, and the client sends it again.
  */
 static __always_inline __u16 window_for_client(const struct work *w, const struct shunt_flow *flow, const struct shunt_leg *leg)
@@ -187,7 +188,7 @@ static __always_inline __u16 window_for_client(const struct work *w, const struc
 	__u32 window = (__u32)w->p.window << (leg->wscale & 15);
 
 	if (!(flow->flags & SHUNT_F_PINNED) && !flow->request_walk) {
-		__u32 room = flow->request_end + SHUNT_HOLD_SIZE - (w->p.ack + leg->cdelta);
+		__u32 room = flow->request_end + HOLD_ROOM - (w->p.ack + leg->cdelta);
 
 		if ((__s32)room < 0)
 			room = 0;

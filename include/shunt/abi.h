@@ -48,7 +48,7 @@
 #endif
 
 #define SHUNT_MAGIC 0x73687574u /* "shut" */
-#define SHUNT_SCHEMA 2
+#define SHUNT_SCHEMA 3
 
 /* Table sizes, per side. */
 #define SHUNT_FRONTENDS 1024
@@ -76,7 +76,7 @@
 #define SHUNT_ID_MAX 120        /* user id bytes that rules and hash look at; a longer id is cut and counted (SHUNT_R_ID_CUT) */
 
 #define SHUNT_EDIT_MAX 256      /* bytes of the lines that one head gets */
-#define SHUNT_EDIT_SETS 4       /* headers that one edit sets; it may add as many as fit */
+#define SHUNT_EDIT_NAMES 8      /* headers that one edit sets or removes; it may add as many as fit */
 
 #define SHUNT_METHOD_MAX 24     /* of a conversion, bytes */
 #define SHUNT_PATH_MAX 96
@@ -288,7 +288,7 @@ struct shunt_version {
 	__u16 ring[SHUNT_FAMILIES];  /* SHUNT_NONE: no ready pod of that family */
 	__u16 near[SHUNT_FAMILIES];  /* the ring of its pods on this node; the same as `ring` when they all are */
 	__u16 edit;                  /* of its responses: index of shunt_edit + 1; 0: none */
-	__u16 pad;
+	__u16 request_edit;          /* of its requests: likewise */
 };
 
 struct shunt_ring {
@@ -346,20 +346,22 @@ struct shunt_series {
 	char version[SHUNT_NAME_MAX * 2];
 };
 
-/* A header that is set: the pod's own lines of that name must not count any more. */
-struct shunt_edit_set {
+/* A header that is set or removed: the sender's own lines of that name must not count any more. */
+struct shunt_edit_name {
 	char name[SHUNT_NAME_MAX];  /* lower case, zero padded */
-	char value[SHUNT_ID_MAX];   /* zero padded: a pod that says the same may go on saying it */
+	char value[SHUNT_ID_MAX];   /* of one that is set, zero padded: a pod that says the same may go on saying it */
 };
 
-/* Index 0..SHUNT_EDITS-1; len 0 means free. */
+/* Of requests or of responses. Index 0..SHUNT_EDITS-1; one without text and names is free. */
 struct shunt_edit {
-	__u16 len;   /* of text; the lines of the headers that are set, then those that are added */
-	__u16 sets;  /* how many of `set` */
-	__u16 adds;  /* lines that are added */
+	__u16 len;    /* of text; the lines of the headers that are set, then those that are added */
+	__u8 sets;    /* how many of `names` are set */
+	__u8 removes; /* how many behind those are removed */
+	__u8 adds;    /* lines that are added */
+	__u8 host;    /* 1: Host is set */
 	__u16 pad;
 	__u8 text[SHUNT_EDIT_MAX]; /* "Name: value\r\n", zero padded */
-	struct shunt_edit_set set[SHUNT_EDIT_SETS];
+	struct shunt_edit_name names[SHUNT_EDIT_NAMES];
 };
 
 /* ---- flows ----------------------------------------------------------------------------------------------------------------------------- */
@@ -481,6 +483,21 @@ struct shunt_insert {
 	__u16 rename[SHUNT_RENAMES]; /* bytes before `at`: first of a name that is another for the client; 0: none */
 };
 
+/*
+ * A request's head that is another for the pod, until the pod has acknowledged it. It lies edited in the hold, and whatever the client sends again of it is
+ * answered from there. leg->cdelta counts `less`, so it is right for what is behind the head; and hold_seq and leg->acked are numbers by that cdelta.
+ *
+ *     client's bytes    ... body │ GET / HTTP/1.1⏎ Host: example.com⏎ ⏎                      │ body ...
+ *                                at                                             at + len
+ *     pod's bytes       ... body │ GET / HTTP/1.1⏎ Host: flowers.ns-candidate⏎ ⏎   │ body ...
+ *                                ╰── len - less ───────────────────────────────────╯
+ */
+struct shunt_recast {
+	__u32 at;   /* C: of its first byte */
+	__u16 len;  /* bytes, as the client sent it; 0: there is none, or all is acknowledged */
+	__s16 less; /* how many fewer the pod gets */
+};
+
 enum shunt_flow_state {
 	SHUNT_FLOW_HEAD = 1, /* collecting a request head */
 	SHUNT_FLOW_OPENING = 2, /* decided; the leg's handshake runs */
@@ -529,6 +546,7 @@ enum shunt_flow_flags {
 	SHUNT_F_EARLY = 1 << 15,   /* no byte of the client yet, but a leg: the server may speak first (tick.bpf.h) */
 	SHUNT_F_EXPECT = 1 << 14,  /* the current request has a body that may wait for a 100, which has not come */
 	SHUNT_F_EDIT = 1 << 16,    /* the head of the answer shall get the lines of shunt_flow.edit */
+	SHUNT_F_RECAST = 1 << 17,  /* the head in the hold is to be edited by shunt_flow.request_edit before it goes to its pod */
 };
 
 struct shunt_flow {
@@ -570,8 +588,9 @@ struct shunt_flow {
 	__u64 seen;        /* ns: last packet */
 	struct shunt_user_key who; /* of the current request */
 	struct shunt_insert insert; /* into the answer */
+	struct shunt_recast recast; /* of the current request */
 	__u16 edit;        /* of the current request's answer: index of shunt_edit + 1 */
-	__u16 pad2;
+	__u16 request_edit; /* of the current request itself */
 	__u32 ifindex;     /* the client's interface */
 	__u8 mac[12];      /* Ethernet addresses as the client's packets bear them: destination, source */
 	struct shunt_leg leg[SHUNT_LEGS];
@@ -693,6 +712,8 @@ struct shunt_user {
 	X(EDIT_RENAMED, note, "headers of pods renamed (~) because the route sets them")                     \
 	X(EDIT_SAME, note, "responses left as they were: the pod itself says what the route sets")           \
 	X(EDIT_PASSED, odd, "responses that passed without the route's header lines: their head could not be edited") \
+	X(REQUEST_EDITED, note, "requests whose head was edited as their route says")                         \
+	X(REQUEST_EDIT_PASSED, odd, "requests that passed without their route's header edits: their head could not be edited") \
 	X(FALLBACK, odd, "requests served by another version because theirs had no ready pod")               \
 	X(NO_POD, odd, "flows reset: no version of the route has a ready pod")                               \
 	X(FRAGMENT, odd, "IP fragments to a frontend, passed untouched")                                     \
@@ -803,8 +824,9 @@ SHUNT_ASSERT(struct shunt_leg_key, 36);
 SHUNT_ASSERT(struct shunt_leg_owner, 40);
 SHUNT_ASSERT(struct shunt_leg, 80);
 SHUNT_ASSERT(struct shunt_promise, 16);
-SHUNT_ASSERT(struct shunt_edit, 8 + SHUNT_EDIT_MAX + SHUNT_EDIT_SETS * (SHUNT_NAME_MAX + SHUNT_ID_MAX));
+SHUNT_ASSERT(struct shunt_edit, 8 + SHUNT_EDIT_MAX + SHUNT_EDIT_NAMES * (SHUNT_NAME_MAX + SHUNT_ID_MAX));
 SHUNT_ASSERT(struct shunt_insert, 12);
-SHUNT_ASSERT(struct shunt_flow, 168 + 80 * SHUNT_LEGS);
+SHUNT_ASSERT(struct shunt_recast, 8);
+SHUNT_ASSERT(struct shunt_flow, 176 + 80 * SHUNT_LEGS);
 
 #endif

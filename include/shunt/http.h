@@ -992,6 +992,41 @@ HTTP_API int http_find_line(const struct http_buf *buf, __u32 from, __u32 to, co
 	return s->verdict == HTTP_COMPLETE;
 }
 
+/* Looks for the line end from s->pos on; s->line is where the line behind it begins. Returns 1 when that does not go on this one. */
+HTTP_STEP long http_fold_step(__u32 i, struct http_ctx *c)
+{
+	struct http_scan *s = c->scan;
+	__u32 pos = s->pos;
+
+	(void)i;
+	for (__u32 ahead = 0; ahead < HTTP_STEP_BYTES; ahead += 8) {
+		__u64 stop = http_equal(http_word(c->buf, pos, ahead), '\n');
+
+		if (!stop)
+			continue;
+		s->line = s->pos = pos + ahead + http_first(stop) + 1;
+		return s->line >= s->end || !http_is_blank(http_byte(c->buf, s->line));
+	}
+	s->pos = pos + HTTP_STEP_BYTES;
+	return s->pos >= s->end;
+}
+
+/*
+ * Where the next line begins that is none of the one before `at`: lines that begin with a blank go on that one (obs-fold, RFC 9112 section 5.2). `at`
+ * begins a line, and buf[..to) ends with a line end. ret_scan is for the search's use.
+ */
+HTTP_API int http_skip_folds(const struct http_buf *buf, __u32 at, __u32 to, struct http_scan *ret_scan)
+{
+	struct http_ctx c = { .buf = buf, .scan = ret_scan };
+
+	if (!buf || !ret_scan || at > HTTP_HEAD_MAX || to > HTTP_HEAD_MAX || at >= to || !http_is_blank(http_byte(buf, at)))
+		return at;
+	ret_scan->pos = ret_scan->line = at;
+	ret_scan->end = to;
+	http_loop(HTTP_HEAD_MAX, http_fold_step, &c);
+	return ret_scan->line < to ? ret_scan->line : to;
+}
+
 /* ---- heads ------------------------------------------------------------------------------------------------------------------------------- */
 
 /* RFC 9112 section 6.3, without what depends on the method and the status. */

@@ -20,7 +20,7 @@
 
 static void put_set(struct shunt_edit *edit, const char *name, const char *value, const char *line)
 {
-	struct shunt_edit_set *set = &edit->set[edit->sets++];
+	struct shunt_edit_name *set = &edit->names[edit->sets++];
 
 	memcpy(set->name, name, strlen(name));
 	memcpy(set->value, value, strlen(value));

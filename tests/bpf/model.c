@@ -6,7 +6,7 @@
  *     client ──▶ network ──▶ shunt_from_client ──▶ network ──▶ pod           a run: one or two connections of one client port,
  *     client ◀── network ◀── shunt_to_client   ◀── network ◀── pod                  a list of requests of several users on each
  *
- * Held all the time: a pod of the user's version reads every request, whole, once and in order; the client reads these pods' answers in order; no
+ * Held all the time: a pod of the user's version reads every request, edited as that version's are, whole, once and in order; the client reads these pods' answers in order; no
  * packet breaks TCP at the end it comes to (tcp_end.c says what does) or is for nobody; no flow is pinned that need not be. And at the end: all is
  * answered, both ends are closed, and no flow, leg or hold is left. A run that stands still is a failure, too.
  *
@@ -69,6 +69,8 @@ enum link_name { CLIENT_TO_US, US_TO_CLIENT, US_TO_POD, POD_TO_US };
 struct request {
 	char text[REQUEST_MAX];
 	size_t len;
+	char recast[REQUEST_MAX + SHUNT_EDIT_MAX]; /* as its pod must read it */
+	size_t recast_len;
 	uint32_t version;
 	bool head;
 	char answer[ANSWER_MAX];
@@ -278,6 +280,35 @@ static const struct {
 	{ "version: v5\r\n", "version", "v5", "version:\tv5 \r\n", NULL },
 };
 
+/* What the requests of a version get and lose. Between them heads become longer, shorter, much shorter, and other ones of the same length. */
+static const struct {
+	const char *lines; /* `sets` of them are set, the others added */
+	uint32_t sets;
+	const char *names[3]; /* that are set, then that are removed; lower case */
+} recast_of[VERSIONS] = {
+	{},
+	{ "Host: flowers-predictor-default.ns-candidate\r\n", 1, { "host" } },
+	{ "Host: h\r\n", 1, { "host", "pad", "absent" } },
+	{ "Host: 123456789 b\r\nHost-Of: 0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\r\nA: b\r\n", 1, { "host" } },
+	{ "Host: flowers.ns\r\n", 1, { "host", "userhash" } },
+};
+
+static void set_request_edit(struct tables *t, uint32_t v)
+{
+	struct shunt_edit *edit;
+
+	if (!recast_of[v].sets)
+		return;
+	edit = &t->edits[t->edit_count++];
+	*edit = (struct shunt_edit){ .len = strlen(recast_of[v].lines), .sets = recast_of[v].sets, .host = 1 };
+	memcpy(edit->text, recast_of[v].lines, edit->len);
+	for (size_t i = 0; i < ARRAY_SIZE(recast_of[v].names) && recast_of[v].names[i]; i++) {
+		memcpy(edit->names[i].name, recast_of[v].names[i], strlen(recast_of[v].names[i]));
+		edit->removes = i + 1 - edit->sets;
+	}
+	t->versions[v].value.request_edit = t->edit_count;
+}
+
 static void set_edit(struct tables *t, uint32_t v)
 {
 	struct shunt_edit *edit;
@@ -288,14 +319,14 @@ static void set_edit(struct tables *t, uint32_t v)
 	*edit = (struct shunt_edit){ .len = strlen(edit_of[v].lines), .sets = 1, .adds = v == 2 ? 2 : 0 };
 	assert_true(edit->len <= SHUNT_EDIT_MAX);
 	memcpy(edit->text, edit_of[v].lines, edit->len);
-	memcpy(edit->set[0].name, edit_of[v].name, strlen(edit_of[v].name));
-	memcpy(edit->set[0].value, edit_of[v].value, strlen(edit_of[v].value));
+	memcpy(edit->names[0].name, edit_of[v].name, strlen(edit_of[v].name));
+	memcpy(edit->names[0].value, edit_of[v].value, strlen(edit_of[v].value));
 	t->versions[v].value.edit = t->edit_count;
 }
 
 static const struct tables *model_tables(void)
 {
-	static struct shunt_edit edits[VERSIONS];
+	static struct shunt_edit edits[2 * VERSIONS];
 	static struct tables_frontend frontends[2 * SHUNT_FAMILIES];
 	static struct shunt_route route = { .identity = SHUNT_ID_HEADER, .name = "userhash", .name_len = 8, .host_match = SHUNT_HOST_ANY, .rules = VERSIONS };
 	static struct shunt_split splits[VERSIONS];
@@ -320,6 +351,7 @@ static const struct tables *model_tables(void)
 		versions[v] = (struct tables_version){ .value = { .series = v, .fallback = SHUNT_NONE, .ring = { 2 * v, 2 * v + 1 } },
 						       .pods = { TWINS, TWINS } };
 		set_edit(&t, v);
+		set_request_edit(&t, v);
 		for (uint32_t family = 0; family < SHUNT_FAMILIES; family++)
 			for (uint32_t slot = 0; slot < SHUNT_RING_SIZE; slot++)
 				rings[2 * v + family].pod[slot] = 2 * (v * TWINS + slot % TWINS) + family;
@@ -389,6 +421,39 @@ static void make_request(struct model *m, struct talk *t, uint32_t n)
 	}
 	fill(r->text + r->len, body, t->number, n, "client");
 	r->len += body;
+}
+
+/* Is the line of this text one of a header that the version's requests lose? */
+static bool loses(const struct request *r, const char *line)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(recast_of[0].names) && recast_of[r->version].names[i]; i++) {
+		size_t len = strlen(recast_of[r->version].names[i]);
+
+		if (!strncasecmp(line, recast_of[r->version].names[i], len) && line[len] == ':')
+			return true;
+	}
+	return false;
+}
+
+/* Line by line: what is lost is left out, what is new goes before the blank line, and behind that all is as it was. */
+static void recast_request(struct request *r)
+{
+	const char *lines = recast_of[r->version].lines, *line = r->text;
+
+	r->recast_len = 0;
+	while (line[0] != '\r') {
+		size_t len = strstr(line, "\r\n") + 2 - line;
+
+		if (!loses(r, line)) {
+			memcpy(r->recast + r->recast_len, line, len);
+			r->recast_len += len;
+		}
+		line += len;
+	}
+	if (lines)
+		r->recast_len += sprintf(r->recast + r->recast_len, "%s", lines);
+	memcpy(r->recast + r->recast_len, line, r->text + r->len - line);
+	r->recast_len += r->text + r->len - line;
 }
 
 static void make_answer(struct model *m, struct talk *t, uint32_t n)
@@ -494,6 +559,7 @@ static void make_talk(struct model *m, uint32_t number)
 	t->request[t->requests - 1].last = one_of(m, OF_TALK, index + 19, 4) == 1;
 	for (uint32_t n = 0; n < t->requests; n++) {
 		make_request(m, t, n);
+		recast_request(&t->request[n]);
 		make_answer(m, t, n);
 		edit_answer(&t->request[n]);
 	}
@@ -799,6 +865,10 @@ static void at_pod(struct model *m, struct talk *t, const struct pkt *p)
 		m->strays++; /* of a connection that is closing, whose port a leg has by now; its numbers are not this one's */
 		return;
 	}
+	if (c->talk != t && p->flags & RST && tcp_end_over(&c->end)) {
+		m->strays++; /* of a leg whose SYN was lost, or comes later, on the tuple of one that is over */
+		return;
+	}
 	if (c->talk != t && !(t->direct && p->flags & RST)) /* that is what the client's SYN was challenged with: see at_client */
 		return breach(m, "a packet on another connection's way to a pod", packet_text(p));
 	what = tcp_end_receive(&c->end, p, m->now);
@@ -906,7 +976,7 @@ static void pod_reads(struct model *m, struct conn *c)
 {
 	struct talk *t = c->talk;
 
-	while (tcp_end_readable(&c->end) && !(c->busy && c->read == t->request[c->request].len)) {
+	while (tcp_end_readable(&c->end) && !(c->busy && c->read == t->request[c->request].recast_len)) {
 		const struct request *r;
 
 		if (!c->busy) {
@@ -919,11 +989,11 @@ static void pod_reads(struct model *m, struct conn *c)
 				return breach(m, "a request reaches another version", "");
 		}
 		r = &t->request[c->request];
-		if (c->end.in[c->end.read] != (uint8_t)r->text[c->read])
-			return breach(m, "a pod reads a byte that the client did not write", "");
+		if (c->end.in[c->end.read] != (uint8_t)r->recast[c->read])
+			return breach(m, "a pod reads a byte that it must not read", "");
 		c->read++;
 		tcp_end_take(&c->end, 1);
-		if (c->read == r->len) {
+		if (c->read == r->recast_len) {
 			t->served++;
 			c->write_at = m->now + one_of(m, OF_ANSWER, (t->number * REQUESTS + c->request) * 8 + 6, 8);
 		}
@@ -937,7 +1007,7 @@ static void pod_writes(struct model *m, struct conn *c)
 	const struct request *r = &c->talk->request[c->request];
 	size_t n;
 
-	if (c->end.state != TCP_END_OPEN || !c->busy || c->read < r->len || c->write_at > m->now)
+	if (c->end.state != TCP_END_OPEN || !c->busy || c->read < r->recast_len || c->write_at > m->now)
 		return;
 	n = cut(m, r->answer_len - c->written, &c->write_at);
 	tcp_end_write(&c->end, r->answer + c->written, n);

@@ -48,6 +48,25 @@ def curl(box, family, user, path, *arguments):
                    frontend_url(family, path)).stdout
 
 
+@contextlib.contextmanager
+def connection(box, family):
+    """A connection from a box to the frontend, for many requests."""
+    with box.entered():
+        made = http.client.HTTPConnection(FRONTEND[family], FRONTEND_PORT, timeout=SECONDS)
+        made.connect()
+    yield made
+    made.close()
+
+
+def ask(made, user, path, method="GET", **headers):
+    """One exchange on a connection that stays; the answer, whose one version is its user's."""
+    made.request(method, path, headers={"Host": "example.com", "userhash": user, **headers})
+    response = made.getresponse()
+    response.content = response.read()
+    assert response.headers.get_all("version") == [USERS[user]], f"{method} {path} of {user}: {response.headers}"
+    return response
+
+
 def content(size):
     return random.Random(size).randbytes(size)
 

@@ -173,18 +173,22 @@ static void print_ring(FILE *out, const struct tables *tables, uint16_t ring)
 	}
 }
 
-/* "[version: v2][a: b]": first those that are set, then "+" and those that are added. */
-static void print_lines(FILE *out, const struct shunt_edit *edit)
+/* ", answers [version: v2][a: b]+[c: d]-e": what is set, "+" and what is added, "-" and each header that is removed; "!" where Host is set. */
+static void print_edit(FILE *out, const char *what, const struct shunt_edit *edit)
 {
-	size_t line = 0;
+	int line = 0;
 
+	fprintf(out, ", %s ", what);
 	for (size_t at = 0; at < edit->len; line++) {
 		size_t len = strcspn((const char *)edit->text + at, "\r");
 
-		fprintf(out, "%s[%.*s]", line == 0 ? ", answers " : line == edit->sets ? "+" : "", (int)len, (const char *)edit->text + at);
+		fprintf(out, "%s[%.*s]", line == edit->sets ? "+" : "", (int)len, (const char *)edit->text + at);
 		at += len + 2;
 	}
 	assert_int_equal(line, edit->sets + edit->adds);
+	for (int i = 0; i < edit->removes; i++)
+		fprintf(out, "-%.*s", SHUNT_NAME_MAX, edit->names[edit->sets + i].name);
+	fprintf(out, "%s", edit->host ? "!" : "");
 }
 
 char *plan_versions_text(const struct tables *tables)
@@ -209,8 +213,10 @@ char *plan_versions_text(const struct tables *tables)
 		}
 		if (version->fallback != SHUNT_NONE)
 			fprintf(out, ", else %s", version_text(tables, version->fallback));
+		if (version->request_edit)
+			print_edit(out, "asks", &tables->edits[version->request_edit - 1]);
 		if (version->edit)
-			print_lines(out, &tables->edits[version->edit - 1]);
+			print_edit(out, "answers", &tables->edits[version->edit - 1]);
 		fputc('\n', out);
 	}
 	fclose(out);

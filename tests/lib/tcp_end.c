@@ -363,10 +363,10 @@ static const char *receive_sacks(struct tcp_end *end, const struct pkt *p)
 	for (size_t i = 0; i < p->sacks; i++) {
 		uint32_t left = p->sack[i][0] - end->iss, right = p->sack[i][1] - end->iss;
 
-		if ((int32_t)(right - left) <= 0 || (int32_t)(right - end->max) > 0)
+		if ((int32_t)(left - end->max) > 0 || (int32_t)(right - end->max) > 0)
 			return "a SACK block of what was never sent";
-		if ((int32_t)(left - end->una) < 0)
-			continue; /* old */
+		if ((int32_t)(left - end->una) < 0 || (int32_t)(right - left) <= 0)
+			continue; /* old; or of nothing, which Linux and FreeBSD ignore, too (a part of an edited head) */
 		for (uint32_t at = left; at < right && at <= end->written; at++)
 			if (at)
 				end->sacked[at - 1] = 1;

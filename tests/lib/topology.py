@@ -232,6 +232,8 @@ http {{
 		# /sleep/0.020: answers after that many seconds
 		location ~ ^/sleep/(?<nap>[0-9.]+)$ {{ echo_sleep $nap; echo_exec @here; }}
 		location @here {{ return 200 "{version}\\n"; }}
+		# what the pod was asked; in the order of the lines with one name
+		location = /heard {{ return 200 "$request\n$http_host\n$http_x_heard\n$http_x_gone\n"; }}
 		location = /whoami {{ return 200 "$remote_addr $remote_port $server_addr $server_port\\n"; }}
 		location = /empty {{ return 204; }}
 		location = /chunked {{ echo_duplicate 3000 "{version}\n"; }}

@@ -43,7 +43,7 @@ def test_the_demo_proves_itself_in_under_a_minute_and_leaves_nothing(shunt, tmp_
     text = (tmp_path / "output").read_text()
     assert status == 0, text
     assert time.monotonic() - began < SECONDS
-    assert text.count("✓") == 4, text
+    assert text.count("✓") == 5, text
     assert leftovers(demo.pid) == []
 
 

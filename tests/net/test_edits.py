@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 """Header edits of the tutorial's VirtualService: the pods here say nothing of their version, and every response has it all the same."""
 
-import contextlib
 import hashlib
-import http.client
 
 import pytest
 
 from agent import client, frontend_url
-from peers import HERE, SECONDS, USERS, content, serve
-from topology import FRONTEND, FRONTEND_PORT, Topology
+from peers import HERE, SECONDS, USERS, ask, connection, content, serve
+from topology import Topology
 
 SIZES = (1_000_000, 10_000_000)
 
@@ -18,24 +16,6 @@ SIZES = (1_000_000, 10_000_000)
 def topology():
     with Topology(silent_pods=True) as made:
         yield made
-
-
-@contextlib.contextmanager
-def connection(box, family):
-    with box.entered():
-        made = http.client.HTTPConnection(FRONTEND[family], FRONTEND_PORT, timeout=SECONDS)
-        made.connect()
-    yield made
-    made.close()
-
-
-def ask(made, user, path, method="GET", **headers):
-    """One exchange on a connection that stays; the answer, whose one version is its user's."""
-    made.request(method, path, headers={"Host": "example.com", "userhash": user, **headers})
-    response = made.getresponse()
-    response.content = response.read()
-    assert response.headers.get_all("version") == [USERS[user]], f"{method} {path} of {user}: {response.headers}"
-    return response
 
 
 def test_bodies_arrive_whole_behind_edited_heads(topology, steered, tmp_path, offloads, loss, family):

@@ -6,7 +6,7 @@ import json
 from agent import client, frontend_url
 
 VERSION_FIELDS = {
-    "series", "route", "version", "share", "rules", "pods", "response_lines", "requests", "responses_by_class", "errors", "aborted", "rx_bytes", "tx_bytes",
+    "series", "route", "version", "share", "rules", "pods", "request_lines", "response_lines", "requests", "responses_by_class", "errors", "aborted", "rx_bytes", "tx_bytes",
     "rate_per_s", "latency_count", "latency_mean_ms",
     *[f"{family}_{quantile}{band}_ms" for family in ("latency", "ttfb") for quantile in ("p50", "p95", "p99") for band in ("", "_low", "_high")],
 }
@@ -79,9 +79,9 @@ def test_nothing_pinned_is_said_with_the_next_step(make_agent):
 
 def test_explain_has_its_fields_and_names_the_rule(agent):
     answer = agent.json("explain", "--header", "userhash=1010101010")
-    assert answer["response_lines"] == ["version: flowers-v2"]
+    assert answer["request_lines"] == ["Host: flowers-predictor-default.ns-candidate"] and answer["response_lines"] == ["version: flowers-v2"]
     assert set(answer) == {"version", "served_by", "pod", "route", "hash", "hash_fraction", "share_from", "share_to", "by", "rule", "why", "user",
-                           "identity", "client", "user_from_client", "host", "host_text", "host_named", "frontend", "entry", "conditions", "response_lines"}
+                           "identity", "client", "user_from_client", "host", "host_text", "host_named", "frontend", "entry", "conditions", "request_lines", "response_lines"}
     assert (answer["version"], answer["by"], answer["rule"]) == ("flowers-v2", "rule", "101*")
     assert (answer["route"], answer["user"], answer["host"]) == ("default/routing-rule", "1010101010", "example.com")
     assert answer["pod"].endswith(":8081")

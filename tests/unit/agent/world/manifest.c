@@ -80,7 +80,25 @@ static struct decoded decode_sample(const char *path)
 
 /* ---- the tutorial */
 
-static void assert_destination(const struct http_route *route, const char *host, const char *version, const char *unsupported)
+/* "set name: value", "add ..." and "remove name", one a line. */
+static void assert_edit(const struct header_edit *edit, const char *want)
+{
+	static const char *const how[] = { [LINE_SET] = "set", [LINE_ADD] = "add", [LINE_REMOVE] = "remove" };
+	char text[1024];
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < edit->count; i++) {
+		const struct header_line *line = &edit->lines[i];
+
+		len += snprintf(text + len, sizeof(text) - len, "%s %s%s%s\n", how[line->how], line->name, line->value ? ": " : "",
+				line->value ? line->value : "");
+		assert_true(len < sizeof(text));
+	}
+	assert_string_equal(text, want);
+}
+
+static void assert_destination(const struct http_route *route, const char *host, const char *version, const char *request, const char *response)
 {
 	assert_int_equal(route->destination_count, 1);
 	assert_string_equal(route->destinations[0].host, host);
@@ -88,8 +106,9 @@ static void assert_destination(const struct http_route *route, const char *host,
 	assert_string_equal(route->destinations[0].subset, "");
 	assert_int_equal(route->destinations[0].port, 0);
 	assert_int_equal(route->destinations[0].weight, 100);
-	assert_int_equal(route->unsupported_count, 1);
-	assert_string_equal(route->unsupported[0], unsupported);
+	assert_edit(&route->destinations[0].headers.request, request);
+	assert_edit(&route->destinations[0].headers.response, response);
+	assert_int_equal(route->unsupported_count, 0);
 }
 
 static void test_the_tutorials_virtual_service_is_understood_as_written(void **state)
@@ -122,11 +141,11 @@ static void test_the_tutorials_virtual_service_is_understood_as_written(void **s
 	assert_int_equal(vs->http[0].matches[0].headers[0].kind, MATCH_PREFIX);
 	assert_string_equal(vs->http[0].matches[0].headers[0].value, "101");
 	assert_destination(&vs->http[0], "flowers-predictor-default.ns-candidate.svc.cluster.local", "flowers-v2",
-			   "spec.http[0].route[0].headers.request.set.Host");
+			   "set Host: flowers-predictor-default.ns-candidate\n", "set version: flowers-v2\n");
 	assert_int_equal(vs->http[1].line, 26);
 	assert_int_equal(vs->http[1].match_count, 0);
 	assert_destination(&vs->http[1], "flowers-predictor-default.ns-baseline.svc.cluster.local", "flowers-v1",
-			   "spec.http[1].route[0].headers.request.set.Host");
+			   "set Host: flowers-predictor-default.ns-baseline\n", "set version: flowers-v1\n");
 }
 
 static void assert_version(const struct version_detail *version, const char *name, const char *ns, const char *promote)
@@ -264,10 +283,12 @@ static void test_the_tutorials_reward_metric_is_understood(void **state)
 static void test_the_promotions_send_everyone_to_one_version(void **state)
 {
 	static const struct {
-		const char *path, *host, *version;
+		const char *path, *host, *version, *request, *response;
 	} rows[] = {
-		{ SAMPLE "promote/promote-v1.yaml", "flowers-predictor-default.ns-baseline.svc.cluster.local", "flowers-v1" },
-		{ SAMPLE "promote/promote-v2.yaml", "flowers-predictor-default.ns-candidate.svc.cluster.local", "flowers-v2" },
+		{ SAMPLE "promote/promote-v1.yaml", "flowers-predictor-default.ns-baseline.svc.cluster.local", "flowers-v1",
+		  "set Host: flowers-predictor-default.ns-baseline\n", "set version: flowers-v1\n" },
+		{ SAMPLE "promote/promote-v2.yaml", "flowers-predictor-default.ns-candidate.svc.cluster.local", "flowers-v2",
+		  "set Host: flowers-predictor-default.ns-candidate\n", "set version: flowers-v2\n" },
 	};
 
 	(void)state;
@@ -278,7 +299,7 @@ static void test_the_promotions_send_everyone_to_one_version(void **state)
 		assert_string_equal(vs->meta.name, "routing-rule");
 		assert_int_equal(vs->http_count, 1);
 		assert_int_equal(vs->http[0].match_count, 0);
-		assert_destination(&vs->http[0], rows[i].host, rows[i].version, "spec.http[0].route[0].headers.request.set.Host");
+		assert_destination(&vs->http[0], rows[i].host, rows[i].version, rows[i].request, rows[i].response);
 	}
 }
 
@@ -381,6 +402,10 @@ static const struct {
 	  "unknown field", "did you mean \"headers\"?" },
 	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n      headers: {response: {set: {'a b': c}}}\n", 9,
 	  "spec.http[0].route[0].headers.response.set[a b]", "found \"a b\"", "name of a header" },
+	{ VS "  hosts: [a]\n  http:\n  - route: [{destination: {host: a}}]\n    headers: {request: {remove: [b, 'c d']}}\n", 8,
+	  "spec.http[0].headers.request.remove[1]", "found \"c d\"", "name of a header" },
+	{ HR "  rules:\n  - backendRefs: [{name: a, port: 80}]\n    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: 'a:', value: b}]}}]\n", 7,
+	  "spec.rules[0].filters[0].requestHeaderModifier.set[0]", "found \"a:\"", "name of a header" },
 	{ VS "  hosts: [a]\n  http:\n  - route: [{destination: {host: a}}]\n    headers: {response: {add: {a: \"b\\r\\nc: d\"}}}\n", 8,
 	  "spec.http[0].headers.response.add.a", "found a line end", "text of one line" },
 	{ VS "  hosts: [a]\n  http:\n  - route:\n    - destination: {host: a}\n      headers: {response: {set: {version: 2}}}\n", 9,
@@ -636,9 +661,7 @@ static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 	static const char *const want_match[] = { "spec.http[0].match[0].headers.b.regex", "spec.http[0].match[0].gateways",
 						  "spec.http[0].match[0].queryParams.r.regex", "spec.http[0].match[0].sourceLabels", NULL };
 	static const char *const want_route[] = {
-		"spec.http[0].route[0].headers.request.set.Host", "spec.http[0].route[0].headers.request.add.X",
-		"spec.http[0].route[0].headers.response.remove",
-		"spec.http[0].headers.request.remove",             "spec.http[0].fault",
+		"spec.http[0].route[0].headers.response.remove",   "spec.http[0].fault",
 		"spec.http[0].mirror",                             "spec.http[0].retries",
 		"spec.http[0].rewrite",                            "spec.http[0].timeout",
 		NULL,
@@ -691,10 +714,9 @@ static void test_what_is_not_done_yet_is_listed_by_its_path(void **state)
 	assert_string_equal(match->params[1].name, "s");
 	assert_int_equal(match->params[1].kind, MATCH_PREFIX);
 	assert_string_equal(vs->http[0].destinations[0].version, "v9"); /* header names know no case */
-	assert_int_equal(vs->http[0].destinations[0].line_count, 2);
-	assert_string_equal(vs->http[0].destinations[0].lines[1].name, "x-y");
-	assert_string_equal(vs->http[0].destinations[0].lines[1].value, "z");
-	assert_false(vs->http[0].destinations[0].lines[1].add);
+	assert_edit(&vs->http[0].headers.request, "remove z\n");
+	assert_edit(&vs->http[0].destinations[0].headers.request, "set Host: h\nadd X: y\n");
+	assert_edit(&vs->http[0].destinations[0].headers.response, "set Version: v9\nset x-y: z\n");
 	assert_string_equal(vs->http[0].destinations[0].subset, "v2");
 	assert_int_equal(vs->http[0].destinations[0].port, 8080);
 	assert_int_equal(vs->tcp[0].destinations[0].port, 5432);
@@ -705,8 +727,8 @@ static void test_an_http_route_and_its_gateway_are_read(void **state)
 {
 	static const char *const want_match[] = { "spec.rules[0].matches[0].headers[1].value", NULL };
 	static const char *const want_rule[] = {
-		"spec.rules[0].backendRefs[0].filters[0].responseHeaderModifier.add", "spec.rules[0].backendRefs[0].filters[0].responseHeaderModifier.set[0]",
-		"spec.rules[0].filters[0].requestMirror", "spec.rules[0].filters[1].requestHeaderModifier", "spec.rules[0].sessionPersistence.idleTimeout",
+		"spec.rules[0].backendRefs[0].filters[0].responseHeaderModifier.remove",
+		"spec.rules[0].filters[0].requestMirror", "spec.rules[0].sessionPersistence.idleTimeout",
 		"spec.rules[0].retry", NULL,
 	};
 	static const char *const want_gateway[] = { "spec.listeners[0].allowedRoutes.kinds", "spec.addresses[1]", "spec.infrastructure", NULL };
@@ -716,9 +738,9 @@ static void test_an_http_route_and_its_gateway_are_read(void **state)
 		"  - name: n\n    matches:\n    - {path: {value: /a/}, method: GET, queryParams: [{name: Q, value: x}, {name: Q, value: y}],\n"
 		"       headers: [{name: A, value: b}, {name: c, type: RegularExpression, value: 'd|e'}, {name: f, type: RegularExpression, value: '.*'}, {name: a, value: z}]}\n"
 		"    - {}\n"
-		"    backendRefs: [{name: v1, port: 80, weight: 3, filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x, value: y}, {name: Version, value: one}], add: []}}]}, "
+		"    backendRefs: [{name: v1, port: 80, weight: 3, filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x, value: y}, {name: Version, value: one}], add: [{name: z, value: a}], remove: [w]}}]}, "
 		"{name: v2, namespace: other, port: 8080}]\n"
-		"    filters: [{type: RequestMirror, requestMirror: {}}, {type: RequestHeaderModifier, requestHeaderModifier: {}}]\n"
+		"    filters: [{type: RequestMirror, requestMirror: {}}, {type: RequestHeaderModifier, requestHeaderModifier: {remove: [q, r], add: [{name: b, value: c}]}}]\n"
 		"    sessionPersistence: {sessionName: S, type: Header, idleTimeout: 1h}\n    retry: {}\n"
 		"---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: gw, namespace: edge}\nspec:\n  gatewayClassName: shunt\n"
 		"  listeners: [{name: http, hostname: '*.test', port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: All}, kinds: []}}, {name: s, port: 443, protocol: HTTPS}]\n"
@@ -756,6 +778,9 @@ static void test_an_http_route_and_its_gateway_are_read(void **state)
 	assert_true(rule->session_header);
 	assert_string_equal(rule->destinations[0].host, "v1.shop");
 	assert_string_equal(rule->destinations[0].version, "one");
+	assert_edit(&rule->destinations[0].headers.response, "set x: y\nset Version: one\nadd z: a\n");
+	assert_edit(&rule->headers.request, "add b: c\nremove q\nremove r\n");
+	assert_edit(&rule->headers.response, "");
 	assert_int_equal(rule->destinations[0].weight, 3);
 	assert_string_equal(rule->destinations[1].host, "v2.other");
 	assert_int_equal(rule->destinations[1].weight, 1);
