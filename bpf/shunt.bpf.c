@@ -187,7 +187,7 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 	w->insert.len = 0;
 	w->insert.fresh = 0;
 	if (w->p.len) {
-		if (unlikely(flow->insert.len) && insert_again(skb, w, flow, &start) == DROP)
+		if (insert_is_on(flow) && insert_again(skb, w, flow, &start) == DROP)
 			return DROP;
 		if (flow->answer != SHUNT_ANSWER_IDLE || flow->flags & SHUNT_F_WAITING) {
 			now = bpf_ktime_get_ns();
@@ -212,7 +212,7 @@ static __always_inline int pod_bound(struct __sk_buff *skb, struct work *w, stru
 		answer_complete(flow, bpf_ktime_get_ns());
 	last = pod_closes(w, flow, leg);
 	verdict = translate(skb, w, flow, leg, false);
-	if (unlikely(flow->insert.len) && w->p.len && verdict == PASS)
+	if (insert_is_on(flow) && w->p.len && verdict == PASS)
 		verdict = edit_packet(skb, w, flow);
 	if (unlikely(last)) {
 		if (legs_idle(flow) && verdict == PASS) { /* a reset: the other pods hear of it, too */

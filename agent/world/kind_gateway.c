@@ -201,21 +201,13 @@ static void decode_modifier_add(struct decoder *d, const struct cursor *at, void
 	decode_modifier_list(d, at, target, LINE_ADD);
 }
 
-static const struct field request_modifier_fields[] = {
+static const struct field modifier_fields[] = {
 	{ "set", FIELD_CUSTOM, .custom = decode_modifier_set },
 	{ "add", FIELD_CUSTOM, .custom = decode_modifier_add },
 	{ "remove", FIELD_CUSTOM, .custom = routing_decode_remove },
 };
 
-static const struct schema request_modifier_schema = { FIELDS(request_modifier_fields) };
-
-static const struct field response_modifier_fields[] = {
-	{ "set", FIELD_CUSTOM, .custom = decode_modifier_set },
-	{ "add", FIELD_CUSTOM, .custom = decode_modifier_add },
-	UNSUPPORTED("remove"),
-};
-
-static const struct schema response_modifier_schema = { FIELDS(response_modifier_fields) };
+static const struct schema modifier_schema = { FIELDS(modifier_fields) };
 
 static const char *const filter_types[] = { "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect",
 					    "URLRewrite",	     "CORS",		       "ExternalAuth",	"ExtensionRef",	   NULL };
@@ -242,9 +234,9 @@ static void decode_filter(struct decoder *d, const struct cursor *at, struct hea
 	if (!json_is_object(body.value))
 		return decode_error(d, &body, "missing; a filter of type %s has it", name);
 	if (strcmp(name, "RequestHeaderModifier") == 0)
-		schema_decode(d, &request_modifier_schema, &body, &edits->request);
+		schema_decode(d, &modifier_schema, &body, &edits->request);
 	else if (strcmp(name, "ResponseHeaderModifier") == 0)
-		schema_decode(d, &response_modifier_schema, &body, &edits->response);
+		schema_decode(d, &modifier_schema, &body, &edits->response);
 	else
 		decode_unsupported(d, &body);
 }

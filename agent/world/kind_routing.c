@@ -347,25 +347,17 @@ void routing_decode_remove(struct decoder *d, const struct cursor *at, void *tar
 
 /* ---- destinations */
 
-static const struct field request_edit_fields[] = {
+static const struct field header_edit_fields[] = {
 	{ "set", FIELD_CUSTOM, .custom = decode_set },
 	{ "add", FIELD_CUSTOM, .custom = decode_add },
 	{ "remove", FIELD_CUSTOM, .custom = routing_decode_remove },
 };
 
-static const struct schema request_edit_schema = { FIELDS(request_edit_fields) };
-
-static const struct field response_edit_fields[] = {
-	{ "set", FIELD_CUSTOM, .custom = decode_set },
-	{ "add", FIELD_CUSTOM, .custom = decode_add },
-	UNSUPPORTED("remove"),
-};
-
-static const struct schema response_edit_schema = { FIELDS(response_edit_fields) };
+static const struct schema header_edit_schema = { FIELDS(header_edit_fields) };
 
 static const struct field header_edits_fields[] = {
-	{ "request", FIELD_OBJECT, AT(struct header_edits, request), .schema = &request_edit_schema },
-	{ "response", FIELD_OBJECT, AT(struct header_edits, response), .schema = &response_edit_schema },
+	{ "request", FIELD_OBJECT, AT(struct header_edits, request), .schema = &header_edit_schema },
+	{ "response", FIELD_OBJECT, AT(struct header_edits, response), .schema = &header_edit_schema },
 };
 
 static const struct schema header_edits_schema = { FIELDS(header_edits_fields) };

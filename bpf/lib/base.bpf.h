@@ -231,8 +231,9 @@ struct work {
 		__u32 count;
 		__u32 same;             /* headers that are there once, with the value that they are to have */
 		__u32 of_name, is_same; /* lines of the header at hand; whether the last of them has the value */
-		__u32 back[SHUNT_RENAMES]; /* bytes before the blank line */
-	} found; /* of the pod's lines whose headers are set */
+		__u32 removed;          /* lines of headers that are removed */
+		struct shunt_rename line[SHUNT_RENAMES];
+	} found; /* of the pod's lines whose headers are set or removed */
 	struct http_scan line;
 	struct {
 		__u32 count;

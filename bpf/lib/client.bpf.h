@@ -285,7 +285,7 @@ __noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_
 	 * Another leg may take over only when nothing of the one before is on its way, and another head get lines only when those of the one before are
 	 * there; the client's next ACK brings us back here.
 	 */
-	if (flow->insert.len || (!flow_quiet(flow) && leg_find(flow, w->choice.series) != flow->current))
+	if (insert_is_on(flow) || (!flow_quiet(flow) && leg_find(flow, w->choice.series) != flow->current))
 		return NOT_YET;
 	choice_report(w);
 	request_framing(w, flow, start);
@@ -317,7 +317,7 @@ __noinline int request_fresh(struct __sk_buff *skb, struct work *w, struct shunt
 	if (flow->recast.len || !payload_load(skb, w))
 		return DROP;
 	len = w->p.len;
-	if (!skip && len <= HTTP_HEAD_MAX && !flow->hold && !flow->insert.len && !flow->request_edit && frontend_find(w)) {
+	if (!skip && len <= HTTP_HEAD_MAX && !flow->hold && !insert_is_on(flow) && !flow->request_edit && frontend_find(w)) {
 		if (request_scan(w, &w->buf, 0, len) == HTTP_COMPLETE && choose_by_request(w, &w->buf, 0, len) &&
 		    leg_find(flow, w->choice.series) == flow->current && !w->choice.request_edit) {
 			request_framing(w, flow, start);

@@ -13,7 +13,8 @@
  * shunt_to_client, by the client's egress, while this run still works; it is known by its mark, and made what w->forge and w->buf say.
  *
  * A header that is set must not be there twice. When the pod says the same, its answer stays as it is; when it says something else, its line stays and
- * gets another name: the first byte becomes '~', in place. What cannot be edited passes as it is, and is counted.
+ * gets another name: the first byte becomes '~', in place. So does that of a header that is removed, and its value becomes blank. What cannot be edited
+ * passes as it is, and is counted.
  */
 #ifndef SHUNT_EDIT_BPF_H
 #define SHUNT_EDIT_BPF_H
@@ -65,6 +66,18 @@ __noinline int edit_is_same(struct work *w, const struct http_buf *buf, __u32 in
 	return !differ;
 }
 
+/* A line of the pod, found by w->line, is another for the client; `end`: behind its value that becomes blank, 0: that stays. Its head's lines end at `to`. */
+static __always_inline void found_note(struct work *w, __u32 to, __u32 end)
+{
+	struct shunt_rename *line = &w->found.line[w->found.count & (SHUNT_RENAMES - 1)];
+
+	if (w->found.count++ >= SHUNT_RENAMES)
+		return;
+	line->name = to - w->line.start_off;
+	line->value = to - w->line.id_off;
+	line->len = end ? end - w->line.id_off : 0;
+}
+
 /*
  * Looks for the pod's own lines of the headers that are set, in buf[from, to): the lines of a head. Places of their names go to w->found. Returns
  * how many of the headers are there once, with the same value. What it counts lies in the work area, since stack is scarce.
@@ -77,6 +90,7 @@ __noinline int edit_names(struct work *w, const struct http_buf *buf, __u32 inde
 		return 0;
 	w->found.count = 0;
 	w->found.same = 0;
+	w->found.removed = 0;
 	for (__u32 i = 0; i < SHUNT_EDIT_NAMES; i++) {
 		if (i >= edit->sets)
 			break;
@@ -86,9 +100,7 @@ __noinline int edit_names(struct work *w, const struct http_buf *buf, __u32 inde
 		for (__u32 n = 0; n <= SHUNT_RENAMES; n++) {
 			if (!http_find_line(buf, w->line.line, to, &w->name, &w->line))
 				break;
-			if (w->found.count < SHUNT_RENAMES)
-				w->found.back[w->found.count & (SHUNT_RENAMES - 1)] = to - w->line.start_off;
-			w->found.count++;
+			found_note(w, to, 0);
 			w->found.of_name++;
 			w->found.is_same = edit_is_same(w, buf, index, i);
 		}
@@ -97,6 +109,29 @@ __noinline int edit_names(struct work *w, const struct http_buf *buf, __u32 inde
 	return w->found.same;
 }
 _Static_assert((SHUNT_RENAMES & (SHUNT_RENAMES - 1)) == 0, "indices are masked");
+
+/* The same for lines of headers that are removed, behind edit_names(). */
+__noinline int edit_removed(struct work *w, const struct http_buf *buf, __u32 index, __u32 from, __u32 to)
+{
+	struct shunt_edit *edit = edit_at(index);
+
+	if (!w || !buf || !edit)
+		return 0;
+	for (__u32 i = 0; i < SHUNT_EDIT_NAMES; i++) {
+		if (i < edit->sets || i >= edit->sets + edit->removes)
+			continue;
+		__builtin_memcpy(w->name.s, edit->names[i].name, sizeof(w->name.s));
+		w->line.line = from;
+		for (__u32 n = 0; n <= SHUNT_RENAMES; n++) {
+			if (!http_find_line(buf, w->line.line, to, &w->name, &w->line))
+				break;
+			w->line.line = http_skip_folds(buf, w->line.line, to, &w->line);
+			found_note(w, to, w->line.line);
+			w->found.removed++;
+		}
+	}
+	return 0;
+}
 
 /*
  * The head of a final answer is known up to its blank line: its lines are buf[from, to), and the blank line is w->insert.seq (S), in the packet at
@@ -114,26 +149,30 @@ __noinline int answer_edit(struct work *w, struct shunt_flow *flow, const struct
 	edit = edit_at(index);
 	leg = LEG(flow, flow->current);
 	ahead = w->insert.seq - (w->p.seq + leg->sdelta); /* bytes of the packet before the blank line */
-	if (!edit || !edit->len || flow->insert.len || w->p.flags & TCP_URG || ahead >= w->p.len || ahead > HTTP_HEAD_MAX - SHUNT_EDIT_MAX)
+	if (!edit || insert_is_on(flow) || w->p.flags & TCP_URG || ahead >= w->p.len || ahead > HTTP_HEAD_MAX - SHUNT_EDIT_MAX)
 		return edit_pass(flow, SHUNT_R_EDIT_PASSED);
 	same = edit_names(w, buf, index, from, to);
-	if (same == edit->sets && !edit->adds)
+	if (unlikely(edit->removes))
+		edit_removed(w, buf, index, from, to);
+	if (same == edit->sets && !edit->adds && !w->found.removed)
 		return edit_pass(flow, SHUNT_R_EDIT_SAME);
 	if (w->found.count > SHUNT_RENAMES)
 		return edit_pass(flow, SHUNT_R_EDIT_PASSED);
 	for (__u32 i = 0; i < SHUNT_RENAMES; i++) {
-		if (i < w->found.count && seq_before(w->insert.seq - w->found.back[i], flow->snext)) /* has gone by */
+		flow->insert.rename[i].name = 0;
+		if (i >= w->found.count)
+			continue;
+		if (seq_before(w->insert.seq - w->found.line[i].name, flow->snext)) /* has gone by */
 			return edit_pass(flow, SHUNT_R_EDIT_PASSED);
-		flow->insert.rename[i] = i < w->found.count ? w->found.back[i] : 0;
-		if (flow->insert.rename[i])
-			reason_count(SHUNT_R_EDIT_RENAMED);
+		flow->insert.rename[i] = w->found.line[i];
+		reason_count(SHUNT_R_EDIT_RENAMED);
 	}
 	if (seq_after(flow->snext, w->insert.seq)) /* it went by before, corrupt */
 		flow->snext += edit->len;
 	flow->flags &= ~SHUNT_F_EDIT;
 	flow->insert.at = w->insert.seq;
 	flow->insert.len = edit->len;
-	flow->insert.edit = index;
+	flow->insert.edit = index + 1;
 	leg->sdelta += edit->len;
 	w->insert.at = ahead;
 	w->insert.len = edit->len;
@@ -170,18 +209,74 @@ static __always_inline __wsum csum_at(__wsum sum, __u32 at)
 	return at & 1 ? sum << 8 | sum >> 24 : sum;
 }
 
-/* Gives the pod's names that are in this packet, whose first byte is `start` (S), another first byte. */
+struct blank_walk {
+	struct __sk_buff *skb;
+	__u32 payload, check; /* offsets in the packet */
+	__u32 at, len;        /* of the payload */
+	int err;
+};
+
+/* Eight bytes of a value become blanks, but for line ends: what is folded stays so. */
+static long blank_step(__u32 i, struct blank_walk *walk)
+{
+	__u64 from = 0, to, ends;
+	__u32 off = i * 8, at = walk->at + off, len = walk->len - off;
+
+	if (off >= walk->len)
+		return 1;
+	if (len > 8)
+		len = 8;
+	keep(len);
+	if (len == 0 || len > 8 || bpf_skb_load_bytes(walk->skb, walk->payload + at, &from, len)) {
+		walk->err = -1;
+		return 1;
+	}
+	ends = ((http_equal(from, '\r') | http_equal(from, '\n')) >> 7) * 0xff;
+	to = (from & ends) | (HTTP_EACH(' ') & ~ends & HTTP_BYTES(len));
+	walk->err = bpf_skb_store_bytes(walk->skb, walk->payload + at, &to, len, 0) ||
+		    bpf_l4_csum_replace(walk->skb, walk->check, 0, csum_at(bpf_csum_diff((__be32 *)&from, 8, (__be32 *)&to, 8, 0), at), 0);
+	return walk->err;
+}
+
+/* Makes blank what of payload[at, at + len) is in the packet; `at` may lie before it. */
+static __noinline int blank_value(struct __sk_buff *skb, const struct work *w, __u32 at, __u32 len)
+{
+	struct blank_walk walk = { .skb = skb, .payload = w->p.payload, .check = w->p.l4 + TCP_CHECK_OFFSET, .at = at, .len = len };
+
+	if ((__s32)at < 0) {
+		walk.at = 0;
+		walk.len = at + len;
+	}
+	if ((__s32)walk.len <= 0 || walk.at >= w->p.len)
+		return 0;
+	if (walk.len > w->p.len - walk.at)
+		walk.len = w->p.len - walk.at;
+	bpf_loop(HTTP_HEAD_MAX / 8, blank_step, &walk, 0);
+	return walk.err;
+}
+
+/* Another first byte for a name, which is `at` bytes into the payload. */
+static __always_inline int rename_line(struct __sk_buff *skb, const struct work *w, __u32 at)
+{
+	__u32 shift = at & 1 ? 8 : 0; /* within its 16 bits of the sum, little-endian */
+	__u8 from, to = RENAMED;
+
+	return bpf_skb_load_bytes(skb, w->p.payload + at, &from, 1) || bpf_skb_store_bytes(skb, w->p.payload + at, &to, 1, 0) ||
+	       bpf_l4_csum_replace(skb, w->p.l4 + TCP_CHECK_OFFSET, from << shift, to << shift, sizeof(__be16));
+}
+
+/* What of the pod's lines is in this packet, whose first byte is `start` (S), gets other names and blank values. */
 static __always_inline int rename_lines(struct __sk_buff *skb, const struct work *w, const struct shunt_flow *flow, __u32 start)
 {
 	for (__u32 i = 0; i < SHUNT_RENAMES; i++) {
-		__u32 back = flow->insert.rename[i], at = flow->insert.at - back - start;
-		__u32 shift = at & 1 ? 8 : 0; /* within its 16 bits of the sum, little-endian */
-		__u8 from, to = RENAMED;
+		const struct shunt_rename *line = &flow->insert.rename[i];
+		__u32 at = flow->insert.at - start;
 
-		if (!back || at >= w->p.len)
+		if (!line->name)
 			continue;
-		if (bpf_skb_load_bytes(skb, w->p.payload + at, &from, 1) || bpf_skb_store_bytes(skb, w->p.payload + at, &to, 1, 0) ||
-		    bpf_l4_csum_replace(skb, w->p.l4 + TCP_CHECK_OFFSET, from << shift, to << shift, sizeof(__be16)))
+		if (at - line->name < w->p.len && rename_line(skb, w, at - line->name))
+			return -1;
+		if (line->len && blank_value(skb, w, at - line->value, line->len))
 			return -1;
 	}
 	return 0;
@@ -225,7 +320,7 @@ __noinline int insert_grow(struct __sk_buff *skb, struct work *w, struct shunt_f
 
 	if (!w || !flow)
 		return -1;
-	edit = edit_at(flow->insert.edit);
+	edit = edit_at(flow->insert.edit - 1);
 	at = w->insert.at;
 	len = w->insert.len;
 	rest = w->p.len - at;
@@ -282,7 +377,7 @@ __noinline int insert_part(struct __sk_buff *skb, struct work *w, struct shunt_f
 
 	if (!w || !flow)
 		return -1;
-	edit = edit_at(flow->insert.edit);
+	edit = edit_at(flow->insert.edit - 1);
 	at = w->insert.at;
 	len = w->insert.len;
 	start = flow->insert.at - at;

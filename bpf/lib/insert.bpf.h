@@ -62,11 +62,23 @@ static __always_inline __u16 window_before_lines(const struct shunt_flow *flow, 
 	return window > units ? window - units : 0;
 }
 
+/* Has the head changes that the client has not acknowledged? */
+static __always_inline bool insert_is_on(const struct shunt_flow *flow)
+{
+	return unlikely(flow->insert.edit);
+}
+
+static __always_inline void insert_end(struct shunt_flow *flow)
+{
+	flow->insert.len = 0;
+	flow->insert.edit = 0;
+}
+
 /* The client has acknowledged up to flow->sacked. */
 static __always_inline void insert_acknowledged(struct shunt_flow *flow)
 {
-	if (unlikely(flow->insert.len) && !seq_before(flow->sacked, flow->insert.at + flow->insert.len))
-		flow->insert.len = 0;
+	if (insert_is_on(flow) && !seq_before(flow->sacked, flow->insert.at + flow->insert.len))
+		insert_end(flow);
 }
 
 #endif

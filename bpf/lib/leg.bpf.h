@@ -362,7 +362,7 @@ __noinline int leg_open(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	leg->acked = start;
 	leg->cnext = start;
 	flow->current = index;
-	flow->insert.len = 0;
+	insert_end(flow);
 	flow->recast.len = 0;
 	flow->state = SHUNT_FLOW_OPENING;
 	flow->tries = 0;

@@ -466,21 +466,28 @@ struct shunt_user_key {
 	__u32 series;
 };
 
-#define SHUNT_RENAMES 2 /* of the pod's lines in one head */
+#define SHUNT_RENAMES 4 /* of the pod's lines in one head */
+
+/* A line of a head whose name is another for the client, and whose value may be blank for it. In bytes before the place where lines are inserted. */
+struct shunt_rename {
+	__u16 name;  /* its first byte; 0: there is none */
+	__u16 value; /* first byte that becomes a blank, */
+	__u16 len;   /* and how many do; line ends stay. 0: the value stays */
+};
 
 /*
  * Lines that a head got on its way, until the receiver has acknowledged them. Everything behind them has a greater number for the receiver than for the
  * sender; and a part of the head that is sent again must get them again, and the names in it be changed again.
  *
- *     pod's bytes       HTTP/1.1 200 OK⏎ version: old⏎ Content-Length: 5⏎                        ⏎ hello
- *     client's bytes    HTTP/1.1 200 OK⏎ ~ersion: old⏎ Content-Length: 5⏎ version: flowers-v2⏎ ⏎ hello
- *                                        ╰── rename[0] ──────────────────╯╰ at      len ──────╯
+ *     pod's bytes       HTTP/1.1 200 OK⏎ Server: x⏎ version: old⏎ Content-Length: 5⏎                        ⏎ hello
+ *     client's bytes    HTTP/1.1 200 OK⏎ ~erver:  ⏎ ~ersion: old⏎ Content-Length: 5⏎ version: flowers-v2⏎ ⏎ hello
+ *                                        ╰── rename[0] ──────────────────────────────╯╰ at      len ──────╯
  */
 struct shunt_insert {
-	__u32 at;   /* S: of their first byte */
-	__u16 len;  /* bytes; 0: there are none, or all is acknowledged */
-	__u16 edit; /* index of shunt_edit */
-	__u16 rename[SHUNT_RENAMES]; /* bytes before `at`: first of a name that is another for the client; 0: none */
+	__u32 at;   /* S: of their first byte, or where it would be */
+	__u16 len;  /* bytes; 0: there are none */
+	__u16 edit; /* index of shunt_edit + 1; 0: nothing was done to the head, or all is acknowledged */
+	struct shunt_rename rename[SHUNT_RENAMES];
 };
 
 /*
@@ -709,8 +716,8 @@ struct shunt_user {
 	X(ID_CUT, odd, "user ids longer than 120 bytes; the first 120 decided")                              \
 	X(EDITED, note, "responses whose head got the route's header lines")                                 \
 	X(EDIT_PARTED, note, "packets whose header lines went ahead in one of their own")                    \
-	X(EDIT_RENAMED, note, "headers of pods renamed (~) because the route sets them")                     \
-	X(EDIT_SAME, note, "responses left as they were: the pod itself says what the route sets")           \
+	X(EDIT_RENAMED, note, "headers of pods renamed (~) because the route sets or removes them")                     \
+	X(EDIT_SAME, note, "responses left as they were: the pod itself says what the route sets, and nothing that it removes")           \
 	X(EDIT_PASSED, odd, "responses that passed without the route's header lines: their head could not be edited") \
 	X(REQUEST_EDITED, note, "requests whose head was edited as their route says")                         \
 	X(REQUEST_EDIT_PASSED, odd, "requests that passed without their route's header edits: their head could not be edited") \
@@ -825,8 +832,8 @@ SHUNT_ASSERT(struct shunt_leg_owner, 40);
 SHUNT_ASSERT(struct shunt_leg, 80);
 SHUNT_ASSERT(struct shunt_promise, 16);
 SHUNT_ASSERT(struct shunt_edit, 8 + SHUNT_EDIT_MAX + SHUNT_EDIT_NAMES * (SHUNT_NAME_MAX + SHUNT_ID_MAX));
-SHUNT_ASSERT(struct shunt_insert, 12);
+SHUNT_ASSERT(struct shunt_insert, 8 + 6 * SHUNT_RENAMES);
 SHUNT_ASSERT(struct shunt_recast, 8);
-SHUNT_ASSERT(struct shunt_flow, 176 + 80 * SHUNT_LEGS);
+SHUNT_ASSERT(struct shunt_flow, 196 + 4 + 80 * SHUNT_LEGS);
 
 #endif

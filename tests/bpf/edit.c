@@ -184,8 +184,8 @@ static const struct {
 	  OK "VERSION:\r\n" LENGTH5 "\r\nhello" },
 	{ "names and values that only look like it", GET, OK "versio: a\r\nversions: b\r\nx-version: c\r\n" LENGTH5 "a: version: d\r\n\r\nhello",
 	  OK "versio: a\r\nversions: b\r\nx-version: c\r\n" LENGTH5 "a: version: d\r\n" LINE "\r\nhello", SHUNT_R_EDITED, NULL },
-	{ "three others", GET, OK "version: a\r\nversion: b\r\nversion: c\r\n" LENGTH5 "\r\nhello", OK "version: a\r\nversion: b\r\nversion: c\r\n" LENGTH5 "\r\nhello",
-	  SHUNT_R_EDIT_PASSED, NULL },
+	{ "five others", GET, OK "version: a\r\nversion: b\r\nversion: c\r\nversion: d\r\nversion: e\r\n" LENGTH5 "\r\nhello",
+	  OK "version: a\r\nversion: b\r\nversion: c\r\nversion: d\r\nversion: e\r\n" LENGTH5 "\r\nhello", SHUNT_R_EDIT_PASSED, NULL },
 	{ "a body that looks like a head", GET, OK "Content-Length: 29\r\n\r\n" OK "version: b\r\n", OK "Content-Length: 29\r\n" LINE "\r\n" OK "version: b\r\n",
 	  SHUNT_R_EDITED, NULL },
 };
@@ -497,6 +497,110 @@ static void test_several_lines_are_set_and_added(void **state)
 	expect_read(r, OK "~erver: nginx\r\nSet-Cookie: c=d\r\n" LENGTH5 "~ersion: flowers-v2\r\n" LINE "Server: shunt\r\nSet-Cookie: a=b\r\n\r\nhello", "all of them");
 }
 
+/* ---- headers that are removed ------------------------------------------------------------------------------------------------------------- */
+
+static struct shunt_edit edit_that_removes(bool sets)
+{
+	struct shunt_edit edit = {};
+
+	if (sets)
+		put_set(&edit, "version", "flowers-v2", LINE);
+	memcpy(edit.names[edit.sets].name, "server", 6);
+	memcpy(edit.names[edit.sets + 1].name, "x-by", 4);
+	edit.removes = 2;
+	return edit;
+}
+
+static const struct {
+	const char *sentence, *answer, *read; /* where lines are set, too, LINE goes before the blank line */
+	enum shunt_reason reason;
+} removals[] = {
+	{ "one", OK "Server: pod/1.2\r\n" LENGTH5 "\r\nhello", OK "~erver:        \r\n" LENGTH5 "\r\nhello", SHUNT_R_EDIT_RENAMED },
+	{ "at an odd place", OK "a: bc\r\nserver:x\r\n" LENGTH5 "\r\nhello", OK "a: bc\r\n~erver: \r\n" LENGTH5 "\r\nhello", SHUNT_R_EDIT_RENAMED },
+	{ "without a value", OK "Server:\r\n" LENGTH5 "\r\nhello", OK "~erver:\r\n" LENGTH5 "\r\nhello", SHUNT_R_EDIT_RENAMED },
+	{ "one that goes on", OK "Server: ab\r\n cdefghij\r\n\tk\r\n" LENGTH5 "\r\nhello", OK "~erver:   \r\n         \r\n  \r\n" LENGTH5 "\r\nhello",
+	  SHUNT_R_EDIT_RENAMED },
+	{ "the last line", OK LENGTH5 "Server: 12345678901234567\r\n\r\nhello", OK LENGTH5 "~erver:                  \r\n\r\nhello", SHUNT_R_EDIT_RENAMED },
+	{ "lone line feeds", "HTTP/1.1 200 OK\nServer: abc\nContent-Length: 5\n\nhello", "HTTP/1.1 200 OK\n~erver:    \nContent-Length: 5\n\nhello",
+	  SHUNT_R_EDIT_RENAMED },
+	{ "names and values that only look like it", OK "servers: a\r\nx-server: b\r\na: server: c\r\n" LENGTH5 "\r\nhello",
+	  OK "servers: a\r\nx-server: b\r\na: server: c\r\n" LENGTH5 "\r\nhello", SHUNT_R_MAX },
+};
+
+/* `read` with LINE before its blank line. */
+static const char *with_line(const char *read)
+{
+	static char text[512];
+	const char *blank = strstr(read, "\r\n\r\n"), *lone = strstr(read, "\n\n");
+	size_t at = blank ? blank + 2 - read : lone + 1 - read;
+
+	snprintf(text, sizeof(text), "%.*s%s%s", (int)at, read, LINE, read + at);
+	return text;
+}
+
+static void test_what_is_removed_has_another_name_and_no_value(void **state)
+{
+	static struct edited_tables tables;
+
+	for (int sets = 0; sets < 2; sets++) {
+		struct shunt_edit edit = edit_that_removes(sets);
+
+		bpfrun_commit(*state, tables_with(&tables, &edit));
+		for (size_t i = 0; i < ARRAY_SIZE(removals); i++) {
+			const char *read = sets ? with_line(removals[i].read) : removals[i].read;
+			size_t len = strlen(removals[i].answer), blank = strlen(removals[i].answer) - strlen("\nhello");
+
+			for (size_t cut = 0; cut < len; cut++) {
+				struct reader *r = reader_of(*state, cut % 2, GET, removals[i].sentence);
+
+				if (cut) /* it comes again, and is read as before, whether it was edited or had gone by */
+					pod_sends(r, removals[i].answer, 0, cut, PSH);
+				pod_sends(r, removals[i].answer, 0, len, PSH);
+				pod_sends(r, removals[i].answer, cut, len, PSH);
+				if (cut == 0 || cut > blank || r->got[strlen("HTTP/1.1 200 OK\r\n")] == '~')
+					expect_read(r, read, "in one packet");
+				else if (!bpfrun_reason(*state, SHUNT_R_EDITED))
+					expect_read(r, removals[i].answer, "the name had gone by");
+				if (!cut && removals[i].reason != SHUNT_R_MAX)
+					assert_int_equal(bpfrun_reason(*state, removals[i].reason), 1);
+				if (!cut && removals[i].reason == SHUNT_R_MAX && !sets)
+					assert_int_equal(bpfrun_reason(*state, SHUNT_R_EDIT_SAME), 1);
+			}
+		}
+	}
+}
+
+static void test_five_lines_are_too_many_to_remove(void **state)
+{
+	static struct edited_tables tables;
+	struct shunt_edit edit = edit_that_removes(false);
+	const char *answer = OK "Server: a\r\nX-By: b\r\nx-by: c\r\nserver: d\r\nX-BY: e\r\n" LENGTH5 "\r\nhello";
+	struct reader *r;
+
+	bpfrun_commit(*state, tables_with(&tables, &edit));
+	r = reader_of(*state, SHUNT_V4, GET, "five lines");
+	pod_sends(r, answer, 0, strlen(answer), PSH);
+	expect_read(r, answer, "as it is");
+	assert_int_equal(bpfrun_reason(*state, SHUNT_R_EDIT_PASSED), 1);
+}
+
+static void test_a_removal_is_over_when_the_client_has_the_head(void **state)
+{
+	static struct edited_tables tables;
+	struct shunt_edit edit = edit_that_removes(false);
+	struct reader *r;
+
+	bpfrun_commit(*state, tables_with(&tables, &edit));
+	r = reader_of(*state, SHUNT_V6, GET, "keep-alive");
+	for (int i = 0; i < 5; i++) {
+		pod_sends(r, removals[0].answer, 0, strlen(removals[0].answer), PSH);
+		expect_read(r, removals[0].read, "again and again");
+		r->d.received = r->base_s + strlen(removals[0].read);
+		reader_asks(r, GET);
+	}
+	assert_int_equal(bpfrun_reason(*state, SHUNT_R_EDIT_RENAMED), 5);
+}
+
 int main(void)
 {
 	static struct edited_tables tables;
@@ -517,6 +621,9 @@ int main(void)
 		cmocka_unit_test(test_versions_without_lines_have_none),
 		cmocka_unit_test(test_a_plan_may_change_while_a_head_is_on_its_way),
 		cmocka_unit_test(test_several_lines_are_set_and_added),
+		cmocka_unit_test(test_what_is_removed_has_another_name_and_no_value),
+		cmocka_unit_test(test_five_lines_are_too_many_to_remove),
+		cmocka_unit_test(test_a_removal_is_over_when_the_client_has_the_head),
 	};
 
 	return bpfrun_main("edit", tables_with(&tables, &edit), tests, ARRAY_SIZE(tests));

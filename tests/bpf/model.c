@@ -313,15 +313,20 @@ static void set_edit(struct tables *t, uint32_t v)
 {
 	struct shunt_edit *edit;
 
-	if (!edit_of[v].lines)
+	if (v && !edit_of[v].lines)
 		return;
 	edit = &t->edits[t->edit_count++];
+	t->versions[v].value.edit = t->edit_count;
+	if (!v) { /* the first one's answers lose a header, and get none */
+		edit->removes = 1;
+		memcpy(edit->names[0].name, "server", 6);
+		return;
+	}
 	*edit = (struct shunt_edit){ .len = strlen(edit_of[v].lines), .sets = 1, .adds = v == 2 ? 2 : 0 };
 	assert_true(edit->len <= SHUNT_EDIT_MAX);
 	memcpy(edit->text, edit_of[v].lines, edit->len);
 	memcpy(edit->names[0].name, edit_of[v].name, strlen(edit_of[v].name));
 	memcpy(edit->names[0].value, edit_of[v].value, strlen(edit_of[v].value));
-	t->versions[v].value.edit = t->edit_count;
 }
 
 static const struct tables *model_tables(void)
@@ -487,8 +492,20 @@ static void make_answer(struct model *m, struct talk *t, uint32_t n)
 	}
 }
 
+/* The server's name is no more in the final head. */
+static void remove_server(struct request *r)
+{
+	char *line;
+
+	memcpy(r->edited, r->answer, r->answer_len);
+	r->edited_len = r->answer_len;
+	line = memmem(r->edited, r->edited_len, "Server: pod", 11);
+	memcpy(line, "~erver:    ", 11);
+	r->may_pass = true;
+}
+
 /* The final head's blank line: lines go before it. */
-static void edit_answer(struct request *r)
+static void edit_answer(const struct talk *t, struct request *r)
 {
 	const char *own = edit_of[r->version].pod, *renamed = edit_of[r->version].renamed;
 	size_t len = edit_of[r->version].lines ? strlen(edit_of[r->version].lines) : 0, at;
@@ -496,6 +513,8 @@ static void edit_answer(struct request *r)
 
 	r->edited_len = 0;
 	r->may_pass = false;
+	if (!r->version && !t->direct)
+		remove_server(r);
 	if (!len || !renamed)
 		return;
 	head = memmem(r->answer, r->answer_len, "Server: pod", 11);
@@ -561,7 +580,7 @@ static void make_talk(struct model *m, uint32_t number)
 		make_request(m, t, n);
 		recast_request(&t->request[n]);
 		make_answer(m, t, n);
-		edit_answer(&t->request[n]);
+		edit_answer(t, &t->request[n]);
 	}
 }
 

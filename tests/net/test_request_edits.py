@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-"""Header edits of requests: clients ask for example.com, and every request asks its pod for what the manifest says."""
+"""Header edits of requests: clients ask for example.com, and every request asks its pod for what the manifest says. And headers that are removed, both ways."""
 
 import hashlib
 import http.client
@@ -125,6 +125,24 @@ def test_headers_are_added_and_removed_for_one_version_alone(topology, make_agen
     assert (agent.reason("REQUEST_EDITED"), agent.reason("REQUEST_EDIT_PASSED")) == (5, 0)
     assert agent.json("explain", "--header", f"userhash={CANDIDATE}")["request_lines"] == ["X-Heard: shunt", "-x-gone"]
     assert agent.json("explain", "--header", f"userhash={BASELINE}")["request_lines"] == []
+
+
+def test_a_header_of_responses_is_removed(topology, make_agent, folder, offloads, loss, family):
+    def change(vs):
+        for entry, version in zip(vs["spec"]["http"], ("flowers-v2", "flowers-v1")):
+            entry["route"] = [destination(version)]
+        vs["spec"]["http"][0]["route"][0]["headers"]["response"]["remove"] = ["server"]
+
+    folder.edit("VirtualService", change)
+    topology.candidate.file(100_000)
+    agent = make_agent().start()
+    with connection(topology.client1, family) as made:
+        for _ in range(10):
+            answer = ask(made, CANDIDATE, "/bytes/100000")
+            assert answer.headers["Server"] is None and answer.headers["~erver"] == "" and len(answer.content) == 100_000
+            assert ask(made, BASELINE, "/").headers["Server"].startswith("nginx")
+    assert (agent.reason("EDITED"), agent.reason("EDIT_RENAMED"), agent.reason("EDIT_PASSED")) == (20, 10, 0)
+    assert agent.json("explain", "--header", f"userhash={CANDIDATE}")["response_lines"] == ["version: flowers-v2", "-server"]
 
 
 def test_what_cannot_be_read_passes_unedited_and_is_counted(topology, agent):

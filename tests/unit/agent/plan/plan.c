@@ -722,6 +722,7 @@ static const struct {
 } edit_cases[] = {
 	{ "lines that are set come before those that are added", HEADERS("{add: {X: 'y z'}, set: {A-b: c}}"), "[A-b: c]+[X: y z]", "" },
 	{ "an empty value", HEADERS("{set: {a: ''}}"), "[a: ]", "" },
+	{ "headers that are removed", HEADERS("{set: {a: b}, remove: [Server, A, x-powered-by]}"), "[a: b]-server-x-powered-by", "" },
 	{ "what the destination sets comes before what the entry sets, which comes before what both add",
 	  WEB V1 VS("r", "hosts: [web], http: [{headers: {response: {set: {c: d}, add: {e: f}}}, route: [{destination: {host: v1}, headers: {response: {set: {a: b}, add: {g: h}}}}]}]"),
 	  "[a: b][c: d]+[g: h][e: f]", "" },
