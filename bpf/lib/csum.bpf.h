@@ -60,4 +60,17 @@ static __always_inline __wsum csum_pseudo(const struct shunt_addr *saddr, const 
 	return csum_plus(sum, bpf_htonl(len + IPPROTO_TCP));
 }
 
+/*
+ * What the pseudo header's sum gains goes into a transport checksum. A NIC may have summed up the whole packet (skb->csum, CHECKSUM_COMPLETE), and the
+ * helper takes the gain from that sum: right for IPv4, whose header sums up to nothing whatever its addresses; in IPv6 the header has gained as much.
+ */
+static __always_inline int csum_replace_pseudo(struct __sk_buff *skb, __u32 at, __wsum gain, __u8 family)
+{
+	int err = bpf_l4_csum_replace(skb, at, 0, gain, BPF_F_PSEUDO_HDR);
+
+	if (family == SHUNT_V6)
+		bpf_csum_update(skb, gain); /* -ENOTSUPP: there is no such sum */
+	return err;
+}
+
 #endif

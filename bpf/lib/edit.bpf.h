@@ -308,7 +308,7 @@ static __always_inline int lengthen(struct __sk_buff *skb, const struct work *w,
 		    bpf_skb_store_bytes(skb, ETH_HLEN + IPV4_TOT_LEN_OFFSET, &to, sizeof(to), 0))
 			return -1;
 	}
-	return bpf_l4_csum_replace(skb, w->p.l4 + TCP_CHECK_OFFSET, bpf_htons(tcp), bpf_htons(tcp + by), BPF_F_PSEUDO_HDR | sizeof(to));
+	return csum_replace_pseudo(skb, w->p.l4 + TCP_CHECK_OFFSET, csum_change(bpf_htons(tcp), bpf_htons(tcp + by)), w->p.family);
 }
 
 /* The lines go into the packet, whose payload is in w->buf. */

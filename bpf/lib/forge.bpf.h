@@ -103,6 +103,22 @@ static __always_inline void forge_ip(struct forge *f, __u32 tcp_len)
 	}
 }
 
+/*
+ * A NIC may have summed up the bytes that are overwritten (skb->csum, CHECKSUM_COMPLETE). Those of a right TCP segment sum up to the complement of its
+ * pseudo header, those of an IPv4 header to nothing.
+ */
+static __always_inline void forge_sum(struct __sk_buff *skb, const struct forge *f, __wsum pseudo)
+{
+	__s64 before = bpf_csum_update(skb, 0);
+	__wsum sum = ~pseudo;
+
+	if (likely(before < 0)) /* it did not */
+		return;
+	if (f->family == SHUNT_V6)
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)f->ip, IPV6_LEN, sum);
+	bpf_csum_update(skb, csum_plus(sum, ~(__u32)before));
+}
+
 /* Writes the headers over a skb that has its size and payload. */
 __noinline int forge_headers(struct __sk_buff *skb, struct work *w)
 {
@@ -142,7 +158,10 @@ __noinline int forge_headers(struct __sk_buff *skb, struct work *w)
 	if (err)
 		return err;
 	err = bpf_l4_csum_replace(skb, check, 0, pseudo, BPF_F_PSEUDO_HDR);
-	return err ? err : bpf_l4_csum_replace(skb, check, 0, sum, 0);
+	if (!err)
+		err = bpf_l4_csum_replace(skb, check, 0, sum, 0);
+	forge_sum(skb, f, pseudo);
+	return err;
 }
 
 /* A packet without payload. */

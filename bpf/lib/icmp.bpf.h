@@ -166,7 +166,7 @@ __noinline int icmp_translate(struct __sk_buff *skb, struct work *w, const struc
 	outer = ETH_HLEN + (v6 ? 8 : 12) + (of_source ? (v6 ? 16 : 4) : 0);
 	if (v6) {
 		err |= bpf_skb_store_bytes(skb, outer, to->ip, 16, 0);
-		return err | bpf_l4_csum_replace(skb, quoted - ICMP_LEN + ICMP_CHECK_OFFSET, 0, csum_addr_change(from, to), BPF_F_PSEUDO_HDR);
+		return err | csum_replace_pseudo(skb, quoted - ICMP_LEN + ICMP_CHECK_OFFSET, csum_addr_change(from, to), SHUNT_V6);
 	}
 	err |= bpf_skb_store_bytes(skb, outer, to->ip + 12, 4, 0);
 	return err | bpf_l3_csum_replace(skb, ETH_HLEN + IPV4_CHECK_OFFSET, 0, csum_addr_change(from, to), 0);

@@ -237,7 +237,7 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 		if (unlikely(leg->mask))
 			pseudo = csum_plus(pseudo, mask_translate(to_pod ? &ip->saddr : &ip->daddr, true, w, leg, to_pod));
 		if (no_ecn)
-			ecn_clear((__be16 *)ip, 0x0030);
+			bpf_csum_update(skb, ecn_clear((__be16 *)ip, 0x0030));
 	} else {
 		struct iphdr *ip = data + ETH_HLEN;
 
@@ -281,7 +281,7 @@ static __always_inline int translate(struct __sk_buff *skb, struct work *w, stru
 		else if (!options_walk(skb, w, flow, flow->current, to_pod))
 			change = csum_plus(change, w->options.change);
 	}
-	bpf_l4_csum_replace(skb, l4 + TCP_CHECK_OFFSET, 0, pseudo, BPF_F_PSEUDO_HDR);
+	csum_replace_pseudo(skb, l4 + TCP_CHECK_OFFSET, pseudo, w->p.family);
 	bpf_l4_csum_replace(skb, l4 + TCP_CHECK_OFFSET, 0, change, 0);
 	return PASS;
 }

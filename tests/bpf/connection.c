@@ -127,6 +127,7 @@ static void test_packets_change_addresses_and_ports_alone(void **state)
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
 		struct wire w = fresh_wire(*state, family);
 
+		w.run->summed = family == SHUNT_V6; /* of one family: in the other the skb has none */
 		opens(&w);
 		for (size_t i = 2; i < ARRAY_SIZE(client_says); i++) {
 			to_pod(&w, &client_says[i]);

@@ -37,15 +37,17 @@ static struct dialog asking(struct bpfrun *run, int family, struct dialog_pod *p
 static uint8_t frame[PKT_MAX];
 static size_t len;
 
-/* A packet of the pod, which is in `frame`, as it comes in by the pod's interface. */
-static void comes_in(struct dialog *d, struct dialog_pod *pod, uint8_t flags, const char *payload)
+/* A packet of the pod, in `frame`, as it comes in by the pod's interface, or leaves by the client's. */
+static void answers(struct dialog *d, struct dialog_pod *pod, enum bpfrun_hook hook, uint8_t flags, const char *payload)
 {
 	struct pkt pkt = { .saddr = pod->addr, .daddr = d->client, .sport = pod->port, .dport = pod->lport, .flags = flags, .seq = pod->sent,
 			   .ack = pod->received, .window = 1000, .mss = flags & SYN ? 1460 : 0, .payload = payload, .len = strlen(payload) };
 
+	pkt.to_client = hook == TO_CLIENT;
 	len = pkt_build(&pkt, frame);
-	memcpy(frame, pod_macs, sizeof(pod_macs));
-	bpfrun_bytes(d->run, FROM_POD, frame, len, &d->r);
+	if (hook == FROM_POD)
+		memcpy(frame, pod_macs, sizeof(pod_macs));
+	bpfrun_bytes(d->run, hook, frame, len, &d->r);
 	pod->sent += pkt.len + (flags & SYN ? 1 : 0);
 }
 
@@ -55,7 +57,7 @@ static void opens(struct dialog *d, struct dialog_pod *pod)
 	const struct pkt *p = &d->r.out.pkt;
 
 	dialog_expect_leg(d, pod, d->isn + 1);
-	comes_in(d, pod, SYN | ACK, "");
+	answers(d, pod, FROM_POD, SYN | ACK, "");
 	if (d->r.verdict != V_REDIRECT || d->r.mark != SHUNT_MARK || d->r.out.why || p->to_client || p->len != strlen(GET))
 		dialog_fail(d, "the request does not go round by the client's interface");
 	pod->received += p->len;
@@ -69,7 +71,7 @@ static void test_answers_are_met_where_they_come_in(void **state)
 		const struct pkt *p = &d.r.out.pkt;
 
 		opens(&d, &pod);
-		comes_in(&d, &pod, ACK | PSH, OK5);
+		answers(&d, &pod, FROM_POD, ACK | PSH, OK5);
 		if (d.r.verdict != V_REDIRECT || d.r.mark || d.r.out.why || !p->to_client || p->len != strlen(OK5) || p->seq != d.received)
 			dialog_fail(&d, "the answer does not leave by the client's interface");
 		assert_memory_equal(&p->saddr, &d.frontend, sizeof(p->saddr));
@@ -91,7 +93,7 @@ static void test_answers_go_the_way_that_the_client_came_last(void **state)
 		memcpy(frame + 6, router_mac, sizeof(router_mac));
 		bpfrun_bytes(*state, FROM_CLIENT, frame, len, &d.r);
 		assert_int_equal(d.r.verdict, V_PASS);
-		comes_in(&d, &pod, ACK | PSH, OK5);
+		answers(&d, &pod, FROM_POD, ACK | PSH, OK5);
 		assert_int_equal(d.r.verdict, V_REDIRECT);
 		assert_memory_equal(d.r.out.bytes, router_mac, sizeof(router_mac));
 	}
@@ -104,7 +106,7 @@ static void test_packets_of_no_leg_pass_untouched_where_they_come_in(void **stat
 		struct dialog d = asking(*state, family, &pod);
 
 		pod.lport = 5; /* of nobody */
-		comes_in(&d, &pod, ACK | PSH, OK5);
+		answers(&d, &pod, FROM_POD, ACK | PSH, OK5);
 		assert_int_equal(d.r.verdict, V_PASS);
 		assert_int_equal(d.r.out.len, len);
 		assert_memory_equal(d.r.out.bytes, frame, len);
@@ -138,7 +140,9 @@ static void too_big(struct dialog *d, enum bpfrun_hook hook, const struct bpfrun
 	const char *why;
 
 	len = pkt_icmp_build(&icmp, frame);
+	d->run->summed = true;
 	bpfrun_bytes(d->run, hook, frame, len, &d->r);
+	d->run->summed = false;
 	if (d->r.verdict != V_PASS || pkt_icmp_parse(d->r.out.bytes, d->r.out.len, ret, &why))
 		dialog_fail(d, "the error does not go on");
 	assert_int_equal(ret->mtu, 1000);
@@ -167,16 +171,17 @@ static void test_errors_of_a_masked_leg_are_about_what_each_end_sent(void **stat
 		struct pkt_icmp icmp;
 		struct dialog_pod pod;
 		struct dialog d;
-		struct pkt p, syn_ack, answer;
+		struct pkt p;
 
 		leads_to_the_host(*state, true);
 		d = asking(*state, family, &pod);
 		assert_memory_equal(&d.r.out.pkt.saddr, &own, sizeof(own));
 		client = d.client;
 		pod.lport = d.r.out.pkt.sport;
-		syn_ack = (struct pkt){ .saddr = pod.addr, .daddr = own, .sport = pod.port, .dport = pod.lport, .flags = SYN | ACK, .seq = pod.iss,
-					.ack = d.isn + 1, .window = 1000, .mss = 1460 };
-		bpfrun_packet(*state, TO_CLIENT, &syn_ack, &d.r);
+		pod.sent = pod.iss;
+		pod.received = d.isn + 1;
+		d.client = own; /* as the pod sees it */
+		answers(&d, &pod, TO_CLIENT, SYN | ACK, "");
 		if (d.r.verdict != V_REDIRECT || d.r.out.why || d.r.out.pkt.len != strlen(GET))
 			dialog_fail(&d, "the request does not go to the pod");
 		seen = d.r.out;
@@ -188,14 +193,8 @@ static void test_errors_of_a_masked_leg_are_about_what_each_end_sent(void **stat
 		assert_int_equal(p.sport, d.cport);
 		assert_int_equal(p.seq, d.isn + 1);
 
-		answer = syn_ack;
-		answer.flags = ACK | PSH;
-		answer.mss = 0;
-		answer.seq++;
-		answer.ack += strlen(GET);
-		answer.payload = OK5;
-		answer.len = strlen(OK5);
-		bpfrun_packet(*state, TO_CLIENT, &answer, &d.r);
+		pod.received += strlen(GET);
+		answers(&d, &pod, TO_CLIENT, ACK | PSH, OK5);
 		seen = d.r.out; /* the answer at the client */
 		assert_memory_equal(&seen.pkt.daddr, &client, sizeof(client));
 		too_big(&d, FROM_CLIENT, &seen, &d.frontend, &icmp);
@@ -204,7 +203,41 @@ static void test_errors_of_a_masked_leg_are_about_what_each_end_sent(void **stat
 		assert_memory_equal(&p.saddr, &pod.addr, sizeof(pod.addr));
 		assert_memory_equal(&p.daddr, &own, sizeof(own));
 		assert_int_equal(p.dport, pod.lport);
-		assert_int_equal(p.seq, answer.seq);
+		assert_int_equal(p.seq, pod.iss + 1);
+	}
+}
+
+/* ---- sums of a NIC ------------------------------------------------------------------------------------------------------------------------ */
+
+/* A packet each way, of a leg of the client's address and of one of shunt's own; the kernel looks at the sum (bpfrun.h). */
+static void test_the_sum_that_a_nic_took_is_that_of_the_translated_bytes(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (int masked = 0; masked < 2; masked++) {
+			struct bpfrun *run = *state;
+			struct shunt_addr client;
+			struct dialog_pod pod;
+			struct dialog d;
+
+			leads_to_the_host(run, masked);
+			d = asking(run, family, &pod);
+			client = d.client;
+			d.client = d.r.out.pkt.saddr; /* as the pod sees it */
+			pod.lport = d.r.out.pkt.sport;
+			pod.sent = pod.iss;
+			pod.received = d.isn + 1;
+			answers(&d, &pod, TO_CLIENT, SYN | ACK, "");
+			pod.received += strlen(GET);
+			run->summed = true;
+			answers(&d, &pod, TO_CLIENT, ACK | PSH, OK5);
+			assert_memory_equal(&d.r.out.pkt.daddr, &client, sizeof(client));
+			d.received += strlen(OK5);
+			d.client = client;
+			dialog_says(&d, GET); /* goes on as it is, to the same leg */
+			assert_int_equal(d.r.out.pkt.len, strlen(GET));
+			assert_memory_equal(&d.r.out.pkt.daddr, &pod.addr, sizeof(pod.addr));
+			run->summed = false;
+		}
 	}
 }
 
@@ -214,6 +247,7 @@ int main(void)
 		cmocka_unit_test(test_answers_are_met_where_they_come_in),
 		cmocka_unit_test(test_answers_go_the_way_that_the_client_came_last),
 		cmocka_unit_test(test_packets_of_no_leg_pass_untouched_where_they_come_in),
+		cmocka_unit_test_teardown(test_the_sum_that_a_nic_took_is_that_of_the_translated_bytes, no_places),
 		cmocka_unit_test_teardown(test_errors_of_a_masked_leg_are_about_what_each_end_sent, no_places),
 	};
 

@@ -60,6 +60,11 @@ struct bpfrun {
 	int prog[BPFRUN_HOOKS]; /* enum bpfrun_hook */
 	int capture;
 	unsigned int ifindex;
+	/*
+	 * Packets are as from a NIC that sums up what it receives (CHECKSUM_COMPLETE); the run fails when its sum is not that of the bytes any more. Only for
+	 * packets that keep their length: of others the kernel forgets the sum. Off before each test.
+	 */
+	bool summed;
 	uint64_t reasons[SHUNT_R_MAX]; /* at the last bpfrun_forget() */
 };
 
