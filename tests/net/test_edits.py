@@ -6,8 +6,8 @@ import hashlib
 import pytest
 
 from agent import client, frontend_url
-from peers import HERE, SECONDS, USERS, ask, connection, content, serve
-from topology import Topology
+from peers import HERE, SECONDS, USERS, ask, connection, content, curl, serve
+from topology import FRONTEND, FRONTEND_PORT, Outside, Topology
 
 SIZES = (1_000_000, 10_000_000)
 
@@ -91,3 +91,29 @@ def test_heads_in_segments_of_one_byte(topology, steered, bytewise, loss, family
             user = list(USERS)[i % 3 % 2]
             assert ask(made, user, "/").content.strip().decode() == USERS[user]
     assert steered.reason("EDITED") == before + 40 and steered.reason("EDIT_PASSED") == passed
+
+
+# ---- where answers are met
+
+PLACES = {
+    "at-the-pods": ("client1", "client*,baseline,candidate", ["--return-at", "pods"]),
+    "on-the-node": ("node", "client*", ["--host"]),
+    "through-an-uplink": ("outside", "client*", ["--uplink", Outside.UPLINK]),
+}
+
+
+class TestPlaces:
+    @pytest.fixture(scope="class")
+    def topology(self):
+        with Topology(tag="edits", silent_pods=True) as made:
+            made.outside = Outside(made).client
+            yield made
+
+    @pytest.mark.parametrize("name, interfaces, arguments", PLACES.values(), ids=PLACES)
+    def test_responses_are_edited_wherever_they_are_met(self, topology, make_agent, family, name, interfaces, arguments):
+        agent = make_agent(interfaces=interfaces, arguments=arguments).start()
+        for user, version in USERS.items():
+            for path in ("/", "/chunked", "/whoami"):
+                out = curl(getattr(topology, name), family, user, path, "-i").replace("\r", "")
+                assert out.splitlines().count(f"version: {version}") == 1
+        assert agent.reason("EDITED") == 6 and agent.reason("EDIT_PASSED") == 0
