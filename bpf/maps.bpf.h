@@ -38,7 +38,7 @@ SHUNT_MAP(shunt_flow, BPF_MAP_TYPE_HASH, SHUNT_FLOWS, struct shunt_flow_key, str
 SHUNT_MAP(shunt_leg, BPF_MAP_TYPE_HASH, 2 * SHUNT_FLOWS, struct shunt_leg_key, struct shunt_leg_owner, 0);
 SHUNT_MAP(shunt_direct, BPF_MAP_TYPE_LRU_HASH, SHUNT_DIRECTS, struct shunt_leg_key, struct shunt_leg_owner, 0);
 SHUNT_MAP(shunt_wait, BPF_MAP_TYPE_LRU_HASH, SHUNT_WAITS, struct shunt_flow_key, __u64, 0);
-SHUNT_MAP(shunt_closed, BPF_MAP_TYPE_LRU_HASH, SHUNT_CLOSED, struct shunt_flow_key, __u32, 0);
+SHUNT_MAP(shunt_closed, BPF_MAP_TYPE_LRU_HASH, SHUNT_CLOSED, struct shunt_flow_key, struct shunt_closed, 0);
 SHUNT_MAP(shunt_promise, BPF_MAP_TYPE_LRU_HASH, SHUNT_PROMISES, struct shunt_frontend_key, struct shunt_promise, 0);
 SHUNT_MAP(shunt_hold, BPF_MAP_TYPE_ARRAY, SHUNT_HOLDS, __u32, struct shunt_hold, 0);
 SHUNT_MAP(shunt_lock, BPF_MAP_TYPE_ARRAY, SHUNT_LOCKS, __u32, struct shunt_lock, 0);

@@ -29,7 +29,7 @@
 	X(LEG, "shunt_leg", struct shunt_leg_key, struct shunt_leg_owner)         \
 	X(DIRECT, "shunt_direct", struct shunt_leg_key, struct shunt_leg_owner)   \
 	X(WAIT, "shunt_wait", struct shunt_flow_key, __u64)                       \
-	X(CLOSED, "shunt_closed", struct shunt_flow_key, __u32)                   \
+	X(CLOSED, "shunt_closed", struct shunt_flow_key, struct shunt_closed)     \
 	X(PROMISE, "shunt_promise", struct shunt_frontend_key, struct shunt_promise) \
 	X(HOLD, "shunt_hold", __u32, struct shunt_hold)                           \
 	X(LOCK, "shunt_lock", __u32, struct shunt_lock)                           \

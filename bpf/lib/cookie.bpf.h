@@ -149,6 +149,7 @@ static __always_inline bool cookie_valid(struct work *w)
 __noinline int cookie_answer(struct __sk_buff *skb, struct work *w)
 {
 	struct shunt_promise promise;
+	struct shunt_closed *closed;
 	struct tcp_options *o;
 	struct shunt_flow *flow;
 	bool tstamp, sack, ecn;
@@ -174,6 +175,9 @@ __noinline int cookie_answer(struct __sk_buff *skb, struct work *w)
 		flow->flags |= SHUNT_F_PENDING;
 		flow->pending_isn = w->p.seq;
 	}
+	closed = bpf_map_lookup_elem(&shunt_closed, &w->key);
+	if (closed)
+		closed->syn = w->p.seq;
 	promise_make(w, &promise);
 	tstamp = o->tstamp && !(promise.lacks & SHUNT_LACK_TSTAMP);
 	sack = tstamp && o->sack && !(promise.lacks & SHUNT_LACK_SACK);
@@ -226,12 +230,19 @@ static __always_inline bool cookie_ahead(struct work *w)
 	return zero >= 0 && w->p.seq - (w->p.ack - 1 - (__u32)zero) < FIRST_FLIGHT;
 }
 
+/* A packet of an ended flow, by its number: that is one of the flow's, and no SYN has come for it since. */
+static __always_inline bool closed_has(const struct shunt_closed *closed, __u32 isn)
+{
+	return isn == closed->isn || (isn != closed->syn && isn - closed->isn < closed->end - closed->isn);
+}
+
 /* Proves a packet that is no SYN as the end of a handshake of ours; the flow that it begins is in w->fresh then. */
 __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 {
 	struct shunt_flow *flow;
-	__u32 isn, *closed, tsecr, class, made;
-	bool late_fin;
+	struct shunt_closed *closed;
+	__u32 isn, tsecr, class, made;
+	bool ended;
 
 	if (!w)
 		return PROOF_NONE;
@@ -239,23 +250,19 @@ __noinline int cookie_prove(struct __sk_buff *skb, struct work *w)
 	isn = w->p.seq - 1;
 	if ((w->p.flags & (TCP_ACK | TCP_RST | TCP_SYN)) != TCP_ACK || cookie_load(skb, w))
 		return PROOF_NONE;
-	/*
-	 * A bare FIN of an ended flow gets a reset: the client waits for an ACK of it which the pod will not send twice. By chance its numbers are good ones,
-	 * when as much was answered as was asked.
-	 */
 	closed = bpf_map_lookup_elem(&shunt_closed, &w->key);
-	late_fin = closed && w->p.flags & TCP_FIN && !w->p.len;
-	if (!cookie_valid(w) || (late_fin && *closed != isn)) {
-		if (!late_fin && (closed || cookie_ahead(w))) {
+	ended = closed && closed_has(closed, isn);
+	if (ended || !cookie_valid(w)) {
+		/*
+		 * A client that still sends in an ended flow waits for what nobody sends any more: an ACK of its FIN, or the pod's reset, which was lost. It gets
+		 * a reset; an ACK alone wants no answer.
+		 */
+		if (ended ? !(w->p.flags & TCP_FIN) && !w->p.len : closed || cookie_ahead(w)) {
 			reason_count(closed ? SHUNT_R_COOKIE_REPLAYED : SHUNT_R_HOLD_DROP);
 			return PROOF_NOT_NOW;
 		}
 		reason_count(SHUNT_R_COOKIE_BAD);
 		return PROOF_NONE;
-	}
-	if (closed && *closed == isn) {
-		reason_count(SHUNT_R_COOKIE_REPLAYED);
-		return PROOF_NOT_NOW;
 	}
 	__builtin_memset(flow, 0, sizeof(*flow));
 	flow->kind = SHUNT_KIND_REQUEST;

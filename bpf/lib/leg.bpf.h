@@ -439,19 +439,30 @@ __noinline int emit(struct __sk_buff *skb, struct work *w, struct shunt_flow *fl
 	return verdict == GO_ON ? DROP : verdict;
 }
 
-/* The end of a flow: its entries go, its ISN is remembered against late ACKs. */
+/* C: one past the FIN that the client has sent, or would send now. */
+static __always_inline __u32 flow_reach(const struct shunt_flow *flow)
+{
+	const struct shunt_leg *leg = LEG(flow, flow->current);
+	__u32 end = flow->hold ? hold_end(flow) : flow->request_end, sent = leg->cnext + leg->cdelta;
+
+	return 1 + (leg->state == SHUNT_LEG_OPEN && seq_after(sent, end) ? sent : end);
+}
+
+/* The end of a flow: its entries go, its numbers are remembered against late packets. */
 __noinline int flow_end(struct work *w, struct shunt_flow *flow)
 {
-	__u32 isn;
+	struct shunt_closed closed;
 
 	if (!w || !flow)
 		return 0;
+	closed.isn = flow->isn;
+	closed.end = flow_reach(flow);
+	closed.syn = flow->isn;
 	answer_aborted(flow);
 	for (__u32 i = 0; i < SHUNT_LEGS; i++)
 		leg_forget_port(w, &flow->leg[i]);
 	hold_free(w, flow);
-	isn = flow->isn;
-	bpf_map_update_elem(&shunt_closed, &w->key, &isn, BPF_ANY);
+	bpf_map_update_elem(&shunt_closed, &w->key, &closed, BPF_ANY);
 	bpf_map_delete_elem(&shunt_flow, &w->key);
 	reason_count(SHUNT_R_FLOW_END);
 	return 0;

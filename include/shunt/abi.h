@@ -29,7 +29,7 @@
  *     shunt_leg      {client, pod}         ─▶ back to the flow
  *     shunt_direct   {client, pod}         ─▶ the client's own connection to a pod, so that no leg takes its tuple
  *     shunt_wait     {client, frontend}    ─▶ since when the flow waits: for its client's first byte, or for a pod
- *     shunt_closed   {client, frontend}    ─▶ ISN of an ended flow: its late ACK must not begin another
+ *     shunt_closed   {client, frontend}    ─▶ numbers of an ended flow: its late packets must not begin another
  *     shunt_hold     [i]                   ─▶ bytes of a request that is not at its pod yet
  *     shunt_promise  {frontend}            ─▶ what its pods do not do, so that no client is promised it
  *   NUMBERS (per CPU, only ever grow)
@@ -84,7 +84,7 @@
 #define SHUNT_USERS 1048576     /* (user, version) pairs that are remembered, unless `shunt run --users` says otherwise: 128 bytes each */
 #define SHUNT_FLOWS 262144      /* unless `shunt run --flows` says otherwise */
 #define SHUNT_DIRECTS 131072    /* clients' own connections to pods that are remembered */
-#define SHUNT_CLOSED 65536      /* ended flows that are remembered against late ACKs */
+#define SHUNT_CLOSED 65536      /* ended flows that are remembered against late packets */
 #define SHUNT_LEGS 4            /* versions one flow can have a live leg to */
 #define SHUNT_HOLDS 2048        /* flows whose request may wait at one time, unless `shunt run --holds` says otherwise */
 #define SHUNT_HOLD_SIZE 16384   /* request bytes one flow may have waiting: heads up to this size, the first flight of a connection (RFC 6928) */
@@ -459,6 +459,16 @@ struct shunt_promise {
 	__u8 pad[5];
 };
 
+/*
+ * A client's numbers in a flow that has ended. A SYN cookie is the ISN plus a hash, so any later packet proves one, too, when as much was answered as was
+ * sent; but only a SYN can begin a flow in these numbers.
+ */
+struct shunt_closed {
+	__u32 isn;
+	__u32 end; /* one past the FIN, or where it would have been */
+	__u32 syn; /* ISN of the last SYN since; `isn`: none came */
+};
+
 /* Whose sums a request goes to. */
 struct shunt_user_key {
 	__u64 user;   /* SipHash of the id under the split's salt: nobody learns an id from it */
@@ -831,6 +841,7 @@ SHUNT_ASSERT(struct shunt_leg_key, 36);
 SHUNT_ASSERT(struct shunt_leg_owner, 40);
 SHUNT_ASSERT(struct shunt_leg, 80);
 SHUNT_ASSERT(struct shunt_promise, 16);
+SHUNT_ASSERT(struct shunt_closed, 12);
 SHUNT_ASSERT(struct shunt_edit, 8 + SHUNT_EDIT_MAX + SHUNT_EDIT_NAMES * (SHUNT_NAME_MAX + SHUNT_ID_MAX));
 SHUNT_ASSERT(struct shunt_insert, 8 + 6 * SHUNT_RENAMES);
 SHUNT_ASSERT(struct shunt_recast, 8);

@@ -2,6 +2,7 @@
 /* What ends a flow and what must not: resets, used ports, silence; and what becomes of requests when there is no room for them. */
 #include "../lib/dialog.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "util/cleanup.h"
@@ -145,6 +146,12 @@ static void test_a_proved_ack_replaces_the_flow_and_all_that_it_had(void **state
 	}
 }
 
+static void expect_reset(struct dialog *d)
+{
+	if (d->r.verdict != V_REDIRECT || d->r.out.why || !d->r.out.pkt.to_client || d->r.out.pkt.flags != RST || d->r.out.pkt.seq != d->received)
+		dialog_fail(d, "no reset for the client");
+}
+
 static void test_the_first_ack_of_a_closed_flow_comes_too_late(void **state)
 {
 	for (int family = 0; family < SHUNT_FAMILIES; family++) {
@@ -161,10 +168,53 @@ static void test_the_first_ack_of_a_closed_flow_comes_too_late(void **state)
 		first.received = first.cookie + 1;
 		dialog_flags(&first, ACK);
 		assert_int_equal(first.r.verdict, V_DROP);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_COOKIE_REPLAYED), 1);
 		dialog_says(&first, GET);
-		assert_int_equal(first.r.verdict, V_DROP);
-		assert_int_equal(bpfrun_reason(*state, SHUNT_R_COOKIE_REPLAYED), 2);
+		expect_reset(&first);
 		expect_nothing_left(*state);
+	}
+}
+
+/*
+ * As much was answered as was asked, so what comes again proves a SYN cookie, too: it is the client's number plus a hash. A request that comes again must
+ * not be served again. Only a SYN makes these numbers good for another connection.
+ */
+static void test_late_packets_of_a_closed_flow_begin_nothing(void **state)
+{
+	for (int i = 0; i < 2 * SHUNT_FAMILIES; i++) {
+		struct dialog d = dialog_of(*state, i % 2), late;
+		struct dialog_pod pod = dialog_pod(&d, DIALOG_V2);
+		char answer[sizeof(GET) + 1];
+		uint32_t tsecr;
+
+		bpfrun_forget(*state);
+		d.tstamp = i < 2;
+		snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\nX: %0*d\r\nContent-Length: 0\r\n\r\n", (int)sizeof(GET) - 44, 0);
+		assert_int_equal(strlen(answer), strlen(GET));
+		dialog_connects(&d);
+		tsecr = d.tsecr;
+		dialog_says(&d, GET);
+		dialog_expect_leg(&d, &pod, d.isn + 1);
+		dialog_pod_accepts(&d, &pod, GET, strlen(GET));
+		dialog_pod_says(&d, &pod, answer);
+		late = d;
+		late.tsecr = tsecr; /* what the client was promised stands there, too */
+		dialog_says(&d, GET);
+		pod.received += strlen(GET);
+		dialog_pod_says(&d, &pod, answer);
+		dialog_flags(&d, RST | ACK);
+		expect_nothing_left(*state);
+		dialog_says(&late, GET);
+		expect_reset(&late);
+		dialog_flags(&late, ACK);
+		assert_int_equal(late.r.verdict, V_DROP);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_COOKIE_REPLAYED), 1);
+		dialog_flags(&late, ACK | FIN);
+		expect_reset(&late);
+		expect_nothing_left(*state);
+		d.isn += 20;
+		d.tsecr = 0;
+		dialog_exchange(&d, &pod, GET);
 	}
 }
 
@@ -428,6 +478,7 @@ int main(void)
 		cmocka_unit_test(test_a_guessed_ack_after_a_syn_does_not_end_the_live_flow),
 		cmocka_unit_test(test_a_proved_ack_replaces_the_flow_and_all_that_it_had),
 		cmocka_unit_test(test_the_first_ack_of_a_closed_flow_comes_too_late),
+		cmocka_unit_test(test_late_packets_of_a_closed_flow_begin_nothing),
 		cmocka_unit_test(test_the_sweep_ends_flows_that_were_silent_for_too_long_and_no_others),
 		cmocka_unit_test(test_the_sweep_finds_the_silent_among_many),
 		cmocka_unit_test(test_without_a_free_hold_a_request_is_dropped_and_its_second_try_goes),
