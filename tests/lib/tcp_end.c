@@ -349,6 +349,7 @@ static const char *receive_syn_ack(struct tcp_end *end, const struct pkt *p)
 	agree(end, p);
 	end->state = TCP_END_OPEN;
 	end->una = 1;
+	end->probe = false;
 	end->rto_at = 0;
 	end->rto = TCP_END_RTO;
 	end->timeouts = 0;
@@ -474,6 +475,7 @@ static bool receive_third(struct tcp_end *end, const struct pkt *p)
 		return false;
 	end->state = TCP_END_OPEN;
 	end->una = 1;
+	end->probe = false;
 	end->rto_at = 0;
 	end->rto = TCP_END_RTO;
 	end->timeouts = 0;
