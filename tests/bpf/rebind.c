@@ -298,6 +298,39 @@ static void test_a_client_that_leaves_ends_all_legs(void **state)
 	}
 }
 
+/* ---- one pod of two versions -------------------------------------------------------------------------------------------------------------- */
+
+/* A pod that is of two versions has a leg for each, and each its own port. */
+static void test_two_versions_with_one_pod_have_two_legs(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct shunt_ring rings[4];
+		struct tables t = *dialog_tables();
+		struct both b;
+
+		assert_int_equal(t.ring_count, ARRAY_SIZE(rings));
+		memcpy(rings, t.rings, sizeof(rings));
+		memcpy(rings + 2, rings, 2 * sizeof(*rings));
+		t.rings = rings;
+		bpfrun_commit(*state, &t);
+		b = open_one(*state, family);
+		b.two = b.one;
+		b.two.iss += 5000000;
+		moves_to_new_leg(&b.d, &b.one, &b.two, TWO);
+		assert_true(b.two.lport != b.one.lport);
+		assert_int_equal(bpfrun_legs(*state), 2);
+		answers(&b.d, &b.two, OK5);
+		moves_back(&b.d, &b.two, &b.one, ONE);
+		answers(&b.d, &b.one, OK5);
+		moves_back(&b.d, &b.one, &b.two, TWO);
+		answers(&b.d, &b.two, OK5);
+		dialog_flags(&b.d, RST | ACK);
+		assert_int_equal(bpfrun_flows(*state), 0);
+		assert_int_equal(bpfrun_legs(*state), 0);
+		bpfrun_commit(*state, dialog_tables());
+	}
+}
+
 /* ---- the plan changes --------------------------------------------------------------------------------------------------------------------- */
 
 /* The tables of dialogs, but every user belongs to v2. */
@@ -377,6 +410,7 @@ int main(void)
 		cmocka_unit_test(test_what_an_idle_leg_says_never_reaches_the_client),
 		cmocka_unit_test(test_a_leg_that_died_idle_is_opened_anew),
 		cmocka_unit_test(test_a_client_that_leaves_ends_all_legs),
+		cmocka_unit_test(test_two_versions_with_one_pod_have_two_legs),
 		cmocka_unit_test(test_a_promotion_moves_open_connections_at_their_next_request),
 		cmocka_unit_test(test_the_fallback_takes_the_request_that_the_only_pod_refused),
 	};

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <bpf/bpf.h>
 
@@ -119,6 +120,118 @@ static void requests_of_one_connection_go_to_their_users(void **state)
 	after = count_of(*state, DIALOG_V2);
 	assert_int_equal(after.users - before.users, 2);
 	assert_int_equal(after.conversions, before.conversions);
+}
+
+/* The only one there is. */
+static struct shunt_user only_user(void)
+{
+	_cleanup_close_ int fd = bpf_obj_get("/sys/fs/bpf/shunt/shunt_user");
+	struct shunt_user_key key, next;
+	struct shunt_user user;
+
+	assert_int_equal(bpf_map_get_next_key(fd, NULL, &key), 0);
+	assert_true(bpf_map_get_next_key(fd, &key, &next) != 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &key, &user), 0);
+	return user;
+}
+
+static uint64_t programs_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+static void latencies_are_microseconds_and_their_squares_from_the_first_request_on(void **state)
+{
+	struct dialog_pod pod;
+	struct dialog d = connected(*state, &pod);
+	uint64_t begin = programs_now(), end;
+	struct shunt_user one, two;
+	uint64_t second;
+
+	commit_trial(*state, trial_of(TRIAL, 0, "", ""));
+	dialog_exchange(&d, &pod, OF("GET /", "1011"));
+	end = programs_now();
+	one = only_user();
+	assert_int_equal(one.timed, 1);
+	assert_int_equal(one.latency_us2, one.latency_us * one.latency_us);
+	assert_true(one.first >= begin && one.first <= end);
+	begin = programs_now();
+	ask(&d, &pod, OF("GET /", "1011"), OK);
+	end = programs_now();
+	two = only_user();
+	second = two.latency_us - one.latency_us;
+	assert_int_equal(two.latency_us2 - one.latency_us2, second * second);
+	assert_int_equal(two.first, one.first);
+	assert_true(second <= (end - begin) / 1000);
+}
+
+/* Behind a 101 nobody knows where the answer ends, and behind bytes that are no answer neither; those are of no class, whatever the last one was. */
+static void an_answer_without_an_end_has_no_latency(void **state)
+{
+	static const struct {
+		const char *answer;
+		int class;
+	} cases[] = { { "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", 1 }, { "220 this is something else, which goes on\r\n", 0 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct shunt_count before, after;
+		struct dialog_pod pod;
+		struct dialog d = connected(*state, &pod);
+		struct shunt_user user;
+
+		bpfrun_forget(*state);
+		commit_trial(*state, trial_of(TRIAL, 5, "", ""));
+		dialog_exchange(&d, &pod, OF("GET /", "1011"));
+		ask(&d, &pod, OF("GET /", "1011"), "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+		before = count_of(*state, DIALOG_V2);
+		ask(&d, &pod, OF("GET /", "1011"), cases[i].answer);
+		dialog_flags(&d, RST | ACK);
+		after = count_of(*state, DIALOG_V2);
+		user = only_user();
+		assert_int_equal(user.requests, 3);
+		assert_int_equal(user.timed, 2);
+		assert_int_equal(user.errors, 1);
+		assert_int_equal(user.conversions, 1);
+		assert_int_equal(after.latency_count, before.latency_count);
+		assert_int_equal(after.status[cases[i].class] - before.status[cases[i].class], 1);
+		assert_int_equal(after.errors, before.errors);
+		assert_int_equal(after.aborted, before.aborted);
+	}
+}
+
+/* Its first byte is one, and what comes behind its last belongs to nothing. */
+static void an_answer_begins_and_ends_once(void **state)
+{
+	struct shunt_count before = count_of(*state, DIALOG_V2), after;
+	struct dialog_pod pod;
+	struct dialog d = connected(*state, &pod);
+	struct shunt_user user;
+
+	commit_trial(*state, trial_of(TRIAL, 2, "", ""));
+	dialog_exchange(&d, &pod, OF("GET /", "1011"));
+	dialog_says(&d, OF("GET /", "1011"));
+	dialog_expect_at_pod(&d, &pod, OF("GET /", "1011"), strlen(OF("GET /", "1011")));
+	dialog_pod_says(&d, &pod, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+	dialog_pod_says(&d, &pod, "1234");
+	dialog_flags(&d, ACK);
+	dialog_expect_at_pod(&d, &pod, NULL, 0);
+	dialog_flags(&d, RST | ACK);
+	assert_int_equal(bpfrun_flows(*state), 0);
+	after = count_of(*state, DIALOG_V2);
+	user = only_user();
+	assert_int_equal(user.requests, 2);
+	assert_int_equal(user.timed, 2);
+	assert_int_equal(user.conversions, 2);
+	assert_int_equal(user.errors, 0);
+	assert_int_equal(after.requests - before.requests, 2);
+	assert_int_equal(after.status[2] - before.status[2], 2);
+	assert_int_equal(after.ttfb_count - before.ttfb_count, 2);
+	assert_int_equal(after.latency_count - before.latency_count, 2);
+	assert_int_equal(after.aborted, before.aborted);
+	assert_int_equal(after.errors, before.errors);
 }
 
 static void another_trial_begins_with_no_users(void **state)
@@ -295,6 +408,9 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_route_without_a_trial_remembers_nobody),
 		cmocka_unit_test(requests_of_one_connection_go_to_their_users),
+		cmocka_unit_test(latencies_are_microseconds_and_their_squares_from_the_first_request_on),
+		cmocka_unit_test(an_answer_without_an_end_has_no_latency),
+		cmocka_unit_test(an_answer_begins_and_ends_once),
 		cmocka_unit_test(another_trial_begins_with_no_users),
 		cmocka_unit_test(an_answer_belongs_to_the_trial_of_its_request),
 		cmocka_unit_test(what_breaks_off_is_an_error_and_has_no_latency),
