@@ -210,8 +210,7 @@ struct work {
 	__u8 mac[12];  /* as shunt_flow.mac; set where `aim` can be AIM_OTHER */
 	__u32 attempt;      /* pods of the chosen version that were tried already */
 	__u32 same_version; /* attempt > 0: only its own pods will do */
-	struct shunt_addr avoid; /* attempt > 0: the last of them */
-	__be16 avoid_port;
+	__u32 ring;         /* index of shunt_ring that pods are taken from */
 	struct bpf_fib_lookup fib;
 	struct bpf_sock_tuple tuple;
 	struct choice choice;

@@ -242,6 +242,19 @@ __noinline int probe(struct __sk_buff *skb, struct work *w, const struct shunt_f
 	return send_to_client(skb, w);
 }
 
+/* The plan has no pod for the request any more, and nobody else to serve it. The flow's leg may lead to one that terminates and serves as long as it is there. */
+static __always_inline bool choice_stays(struct work *w, const struct shunt_flow *flow)
+{
+	const struct shunt_version *version = version_at(w->side, w->choice.version);
+
+	if (w->choice.refused != SHUNT_R_NO_POD + 1 || !version || leg_find(flow, version->series) >= SHUNT_LEGS)
+		return false;
+	w->choice.noted[SHUNT_R_NO_POD / 64] &= ~(1ull << SHUNT_R_NO_POD % 64);
+	w->choice.series = version->series;
+	w->choice.edit = version->edit;
+	return true;
+}
+
 /*
  * The hold has bytes of the next request, from request_end on, and the answer before it is complete. Looks for its head; binds when it is there,
  * waits for more when not. NOT_YET: the client must acknowledge the answer first.
@@ -279,7 +292,7 @@ __noinline int request_held(struct __sk_buff *skb, struct work *w, struct shunt_
 	}
 	if (verdict != HTTP_COMPLETE)
 		return bind_blind(skb, w, flow, start, verdict == HTTP_PARTIAL ? SHUNT_R_HEAD_TOO_LONG : SHUNT_R_NOT_HTTP);
-	if (!choose_by_request(w, (struct http_buf *)hold->data, at, len))
+	if (!choose_by_request(w, (struct http_buf *)hold->data, at, len) && !choice_stays(w, flow))
 		return refuse(skb, w, flow);
 	/*
 	 * Another leg may take over only when nothing of the one before is on its way, and another head get lines only when those of the one before are
@@ -481,8 +494,6 @@ __noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt
 		return GO_ON;
 	w->attempt = flow->attempt + 1;
 	w->same_version = stay;
-	w->avoid = leg->pod;
-	w->avoid_port = leg->pport;
 	if (!choose_again(w, flow, leg))
 		return GO_ON;
 	choice_report(w);

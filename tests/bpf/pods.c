@@ -391,6 +391,31 @@ static void test_another_pod_takes_the_request_that_one_refused(void **state)
 	}
 }
 
+/* Were there one that serves, it would get the request however many others do not. */
+static void test_each_pod_of_a_version_is_tried_once_before_one_is_tried_again(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		for (int user = 0; user < 30; user++) {
+			struct shunt_addr tried[EACH];
+			struct dialog_pod pod;
+			struct dialog d;
+			char name[32], head[256];
+
+			snprintf(name, sizeof(name), "anybody-%d", user);
+			head_of(name, head);
+			d = opening(*state, family, head, &pod);
+			for (int i = 0; i < EACH; i++) {
+				tried[i] = pod.addr;
+				for (int j = 0; j < i; j++)
+					assert_memory_not_equal(&tried[j], &tried[i], sizeof(tried[i]));
+				refuses(&d, &pod);
+				expect_next_pod(&d, &pod, true);
+			}
+			assert_memory_equal(&pod.addr, &tried[0], sizeof(tried[0]));
+		}
+	}
+}
+
 static void test_a_version_whose_pods_all_refuse_resets_the_client_in_the_end(void **state)
 {
 	char head[256];
@@ -654,6 +679,44 @@ static void test_a_pod_that_leaves_the_plan_keeps_its_connections_and_gets_no_ne
 	}
 }
 
+/* Its last pod terminates, and no other version stands in: who is connected is served on, who comes now is not. */
+static void test_a_version_without_a_pod_in_the_plan_serves_whom_it_has(void **state)
+{
+	char head[256];
+
+	head_of("to-2", head);
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		static struct tables_version versions[VERSIONS];
+		struct dialog_pod pod;
+		struct dialog d = opening(*state, family, head, &pod), later;
+		struct tables t = *tables();
+
+		dialog_pod_accepts(&d, &pod, head, strlen(head));
+		dialog_pod_says(&d, &pod, OK0);
+		dialog_flags(&d, ACK);
+		memcpy(versions, t.versions, sizeof(versions));
+		versions[1].value.ring[family] = versions[1].value.near[family] = SHUNT_NONE;
+		t.versions = versions;
+		bpfrun_commit(*state, &t);
+		for (int i = 0; i < 3; i++) {
+			dialog_says(&d, head);
+			dialog_expect_at_pod(&d, &pod, head, strlen(head));
+			dialog_pod_says(&d, &pod, OK0);
+			dialog_flags(&d, ACK);
+			dialog_expect_at_pod(&d, &pod, NULL, 0);
+		}
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_NO_POD), 0);
+		later = dialog_of(*state, family);
+		later.cport++;
+		dialog_connects(&later);
+		dialog_says(&later, head);
+		if (later.r.verdict != V_REDIRECT || !(later.r.out.pkt.flags & RST))
+			dialog_fail(&later, "no reset for the newcomer");
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_NO_POD), 1);
+		bpfrun_commit(*state, tables());
+	}
+}
+
 /* In mid-connection, too: the leg that is left stays as it is, and serves again. */
 static void test_a_refusal_in_mid_connection_means_another_pod(void **state)
 {
@@ -907,6 +970,7 @@ int main(void)
 		cmocka_unit_test(test_a_fifth_version_takes_the_place_of_an_idle_leg),
 		cmocka_unit_test(test_requests_to_five_versions_in_any_order_stay_right_for_long),
 		cmocka_unit_test(test_another_pod_takes_the_request_that_one_refused),
+		cmocka_unit_test(test_each_pod_of_a_version_is_tried_once_before_one_is_tried_again),
 		cmocka_unit_test(test_a_version_whose_pods_all_refuse_resets_the_client_in_the_end),
 		cmocka_unit_test(test_another_pod_takes_the_request_that_one_left_unanswered),
 		cmocka_unit_test(test_a_silent_pod_is_given_up_at_its_deadline_without_the_clients_help),
@@ -914,6 +978,7 @@ int main(void)
 		cmocka_unit_test(test_a_server_that_speaks_first_is_heard),
 		cmocka_unit_test(test_a_quiet_clients_request_still_goes_to_its_version),
 		cmocka_unit_test(test_a_pod_that_leaves_the_plan_keeps_its_connections_and_gets_no_new_ones),
+		cmocka_unit_test(test_a_version_without_a_pod_in_the_plan_serves_whom_it_has),
 		cmocka_unit_test(test_a_refusal_in_mid_connection_means_another_pod),
 		cmocka_unit_test(test_another_pod_takes_the_connection_that_one_refused),
 		cmocka_unit_test(test_a_connection_that_all_pods_refuse_is_reset),

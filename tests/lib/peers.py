@@ -48,14 +48,12 @@ def curl(box, family, user, path, *arguments):
                    frontend_url(family, path)).stdout
 
 
-@contextlib.contextmanager
-def connection(box, family):
-    """A connection from a box to the frontend, for many requests."""
+def connect(box, family, timeout=SECONDS):
+    """An HTTP connection from a box to the frontend, as a context that closes it."""
     with box.entered():
-        made = http.client.HTTPConnection(FRONTEND[family], FRONTEND_PORT, timeout=SECONDS)
-        made.connect()
-    yield made
-    made.close()
+        connection = http.client.HTTPConnection(FRONTEND[family], FRONTEND_PORT, timeout=timeout)
+        connection.connect()
+    return contextlib.closing(connection)
 
 
 def ask(made, user, path, method="GET", **headers):

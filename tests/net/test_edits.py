@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from agent import client, frontend_url
-from peers import HERE, SECONDS, USERS, ask, connection, content, curl, serve
+from peers import HERE, SECONDS, USERS, ask, connect, content, curl, serve
 from topology import FRONTEND, FRONTEND_PORT, Outside, Topology
 
 SIZES = (1_000_000, 10_000_000)
@@ -45,7 +45,7 @@ def test_every_kind_of_response_is_edited_on_one_connection(topology, steered, o
     for pod in topology.pods:
         pod.file(100_000)
     passed = steered.reason("EDIT_PASSED")
-    with connection(topology.client1, family) as made:
+    with connect(topology.client1, family) as made:
         for user, version in [*USERS.items()] * (20 if loss else 1):
             modified = ask(made, user, "/bytes/100000").headers["Last-Modified"]
             assert ask(made, user, "/bytes/100000", **{"If-Modified-Since": modified}).status == 304
@@ -86,7 +86,7 @@ def bytewise(topology):
 
 def test_heads_in_segments_of_one_byte(topology, steered, bytewise, loss, family):
     before, passed = steered.reason("EDITED"), steered.reason("EDIT_PASSED")
-    with connection(topology.client1, family) as made:
+    with connect(topology.client1, family) as made:
         for i in range(40):
             user = list(USERS)[i % 3 % 2]
             assert ask(made, user, "/").content.strip().decode() == USERS[user]

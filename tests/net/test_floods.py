@@ -3,7 +3,6 @@
 
 import contextlib
 import hashlib
-import http.client
 import json
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import sys
 import pytest
 
 from agent import ROOT, client_words, frontend_url
+from peers import connect
 from topology import FRONTEND, FRONTEND_PORT, run, wait_for
 
 FLOOD = ROOT / "tests" / "lib" / "flood.py"
@@ -23,13 +23,6 @@ USER = "1010101010"
 
 def flows(agent):
     return {json.dumps(row["key"], sort_keys=True) for row in agent.maps.dump("shunt_flow")}
-
-
-def connect(box, family, timeout=30):
-    with box.entered():
-        connection = http.client.HTTPConnection(FRONTEND[family], FRONTEND_PORT, timeout=timeout)
-        connection.connect()
-    return contextlib.closing(connection)
 
 
 def ask(connection, path="/"):
