@@ -32,7 +32,7 @@ static struct told *events(struct bpfrun *run)
 	static struct told told;
 
 	told.count = 0;
-	assert_int_equal(datapath_read_events(run->datapath, on_event, &told), 0);
+	bpfrun_events(run, on_event, &told);
 	return &told;
 }
 
@@ -188,6 +188,29 @@ static void test_a_packet_that_waits_in_vain_for_its_flow_is_dropped_and_counted
 	dialog_expect_at_pod(&d, &pod, TWO, strlen(TWO));
 }
 
+/* A pod's veth is gone, with all who waited behind it: their packets have nowhere to go. */
+static void test_a_packet_whose_interface_is_gone_is_dropped_and_counted(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		_cleanup_close_ int flows = bpf_obj_get("/sys/fs/bpf/shunt/shunt_flow");
+		struct dialog d = dialog_of(*state, family);
+		struct dialog_pod pod = dialog_pod(&d, DIALOG_V2);
+		struct shunt_flow_key key = { .client = d.client, .frontend = d.frontend, .cport = htons(d.cport), .fport = htons(d.fport) };
+		struct shunt_flow flow;
+
+		bpfrun_forget(*state);
+		dialog_connects(&d);
+		dialog_says(&d, TWO);
+		dialog_expect_leg(&d, &pod, d.isn + 1);
+		assert_int_equal(bpf_map_lookup_elem(flows, &key, &flow), 0);
+		flow.ifindex = 9999;
+		assert_int_equal(bpf_map_update_elem(flows, &key, &flow, BPF_EXIST), 0);
+		bpfrun_tick(*state, SHUNT_POD_DEADLINE_MS, &d.r);
+		assert_int_equal(d.r.clones + d.r.copies, 0);
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_INTERNAL), 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +220,7 @@ int main(void)
 		cmocka_unit_test(test_a_flood_of_events_is_cut_and_counted),
 		cmocka_unit_test(test_a_full_flow_table_refuses_new_flows_and_touches_no_other),
 		cmocka_unit_test(test_a_packet_that_waits_in_vain_for_its_flow_is_dropped_and_counted),
+		cmocka_unit_test(test_a_packet_whose_interface_is_gone_is_dropped_and_counted),
 	};
 
 	return bpfrun_main("events", dialog_tables(), tests, ARRAY_SIZE(tests));

@@ -218,6 +218,30 @@ static void test_late_packets_of_a_closed_flow_begin_nothing(void **state)
 	}
 }
 
+/* ---- a plan without its frontend ---------------------------------------------------------------------------------------------------------- */
+
+static void test_a_connection_whose_frontend_leaves_the_plan_stays_where_it_is(void **state)
+{
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct tables without = *dialog_tables();
+		struct dialog_pod pod;
+		struct dialog d = dialog_opens(*state, family, &pod, GET);
+
+		dialog_flags(&d, ACK);
+		without.frontend_count = 0;
+		bpfrun_commit(*state, &without);
+		for (int i = 0; i < 3; i++) {
+			dialog_says(&d, OTHER);
+			dialog_expect_at_pod(&d, &pod, OTHER, strlen(OTHER));
+			dialog_pod_says(&d, &pod, OK0);
+			dialog_flags(&d, ACK);
+			dialog_expect_at_pod(&d, &pod, NULL, 0);
+		}
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_NO_TABLE), 1);
+		bpfrun_commit(*state, dialog_tables());
+	}
+}
+
 /* ---- silence ------------------------------------------------------------------------------------------------------------------------------ */
 
 enum stage { HEAD_COLLECTED, LEG_OPENING, BOUND, TWO_LEGS, CLIENT_FIN, POD_FIN, STAGES };
@@ -479,6 +503,7 @@ int main(void)
 		cmocka_unit_test(test_a_proved_ack_replaces_the_flow_and_all_that_it_had),
 		cmocka_unit_test(test_the_first_ack_of_a_closed_flow_comes_too_late),
 		cmocka_unit_test(test_late_packets_of_a_closed_flow_begin_nothing),
+		cmocka_unit_test(test_a_connection_whose_frontend_leaves_the_plan_stays_where_it_is),
 		cmocka_unit_test(test_the_sweep_ends_flows_that_were_silent_for_too_long_and_no_others),
 		cmocka_unit_test(test_the_sweep_finds_the_silent_among_many),
 		cmocka_unit_test(test_without_a_free_hold_a_request_is_dropped_and_its_second_try_goes),

@@ -28,6 +28,7 @@
 #define FEW_USERS 1024
 
 static const char *object_path; /* of the running group, below the build directory */
+static char group_name[128];
 
 static bool can_sum; /* the kernel knows the flag (6.17 does) */
 #ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
@@ -193,24 +194,70 @@ static int test_setup(void **state)
 	return 0;
 }
 
+/* What was not read by the test itself. */
+static int test_teardown(void **state)
+{
+	bpfrun_events(*state, NULL, NULL);
+	return 0;
+}
+
+static void note_provoked(const uint64_t reasons[SHUNT_R_MAX])
+{
+	static const char *const names[SHUNT_R_MAX] = {
+#define X(name, sort, text) #name,
+		SHUNT_REASONS(X)
+#undef X
+	};
+	const char *directory = getenv("SHUNT_PROVOKED");
+	char path[PATH_MAX];
+	FILE *file;
+
+	if (!directory || !*directory)
+		return;
+	assert_true(snprintf(path, sizeof(path), "%s/%s", directory, group_name) < (int)sizeof(path));
+	file = fopen(path, "w");
+	assert_non_null(file);
+	for (int i = 0; i < SHUNT_R_MAX; i++)
+		if (reasons[i])
+			fprintf(file, "%s\n", names[i]);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* Each at least once: at one time no more than one of a reason is told. */
+static void test_what_happened_and_wants_a_look_was_told(void **state)
+{
+	struct bpfrun *run = *state;
+	uint64_t reasons[SHUNT_R_MAX];
+
+	assert_int_equal(datapath_read_reasons(run->datapath, reasons), 0);
+	for (int i = 0; i < SHUNT_R_MAX; i++)
+		if (reasons[i] && shunt_is_event(i) && !run->told[i])
+			fail_msg("reason %d of SHUNT_REASONS was counted %llu times and no event came", i, (unsigned long long)reasons[i]);
+	note_provoked(reasons);
+}
+
 int bpfrun_main(const char *name, const struct tables *tables, const struct CMUnitTest *tests, size_t count)
 {
 	static const char *const objects[][2] = { { "bpf/shunt.bpf.o", "clang-14" }, { "clang-19/shunt.bpf.o", "clang-19" } };
-	_cleanup_free_ struct CMUnitTest *prepared = calloc(count, sizeof(*prepared));
+	_cleanup_free_ struct CMUnitTest *prepared = calloc(count + 1, sizeof(*prepared));
 	int failed = 0;
 
 	if (!prepared)
 		return 1;
 	memcpy(prepared, tests, count * sizeof(*tests));
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		prepared[i].setup_func = test_setup;
+		prepared[i].teardown_func = test_teardown;
+	}
+	prepared[count] = (struct CMUnitTest)cmocka_unit_test(test_what_happened_and_wants_a_look_was_told);
 	group_tables = tables;
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
 		char group[128];
 
 		snprintf(group, sizeof(group), "%s, %s", name, objects[i][1]);
+		snprintf(group_name, sizeof(group_name), "%s-%s", name, objects[i][1]);
 		object_path = objects[i][0];
-		failed += _cmocka_run_group_tests(group, prepared, count, group_setup, group_teardown);
+		failed += _cmocka_run_group_tests(group, prepared, count + 1, group_setup, group_teardown);
 	}
 	return failed;
 }
@@ -358,6 +405,29 @@ uint64_t bpfrun_reason(struct bpfrun *run, enum shunt_reason reason)
 
 	assert_int_equal(datapath_read_reasons(run->datapath, now), 0);
 	return now[reason] - run->reasons[reason];
+}
+
+struct reading {
+	struct bpfrun *run;
+	void (*on_event)(void *arg, const struct shunt_event *event);
+	void *arg;
+};
+
+static void note_event(void *arg, const struct shunt_event *event)
+{
+	struct reading *reading = arg;
+
+	assert_true(event->reason < SHUNT_R_MAX);
+	reading->run->told[event->reason] = true;
+	if (reading->on_event)
+		reading->on_event(reading->arg, event);
+}
+
+void bpfrun_events(struct bpfrun *run, void (*on_event)(void *arg, const struct shunt_event *event), void *arg)
+{
+	struct reading reading = { .run = run, .on_event = on_event, .arg = arg };
+
+	assert_int_equal(datapath_read_events(run->datapath, note_event, &reading), 0);
 }
 
 size_t bpfrun_flows(struct bpfrun *run)

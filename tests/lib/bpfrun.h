@@ -66,11 +66,13 @@ struct bpfrun {
 	 */
 	bool summed;
 	uint64_t reasons[SHUNT_R_MAX]; /* at the last bpfrun_forget() */
+	bool told[SHUNT_R_MAX];        /* reasons that came as an event since the programs were loaded */
 };
 
 /*
  * cmocka's main for a file of tests: runs them all with the programs of clang-14, then with those of clang-19. *state is a struct bpfrun; before each
- * test its flows are forgotten and `tables` are live.
+ * test its flows are forgotten and `tables` are live. A last test, in each group, sees that what the others provoked was told, and writes the reasons'
+ * names to the file <name>-<compiler> of the directory that SHUNT_PROVOKED names, where tests/run looks for those that nobody has provoked.
  */
 int bpfrun_main(const char *name, const struct tables *tables, const struct CMUnitTest *tests, size_t count);
 
@@ -80,6 +82,9 @@ void bpfrun_bytes(struct bpfrun *run, enum bpfrun_hook hook, const uint8_t *fram
 
 /* What the programs do by time, when so much of it has passed for every flow that waits; clones and copies of *ret_result are what they sent. */
 void bpfrun_tick(struct bpfrun *run, unsigned int ms, struct bpfrun_result *ret_result);
+
+/* Hands on the events since the last time; on_event may be NULL. */
+void bpfrun_events(struct bpfrun *run, void (*on_event)(void *arg, const struct shunt_event *event), void *arg);
 
 /* Makes other tables live. */
 void bpfrun_commit(struct bpfrun *run, const struct tables *tables);

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from agent import ROOT, frontend_url
-from peers import SECONDS, USERS, ask, connection, content
+from peers import SECONDS, USERS, ask, connect, content
 from topology import Topology
 
 HOSTS = {"flowers-v1": "flowers-predictor-default.ns-baseline", "flowers-v2": "flowers-predictor-default.ns-candidate"}
@@ -35,7 +35,7 @@ def heard(made, user, target="/heard", **headers):
 
 
 def test_every_request_of_a_connection_asks_for_its_versions_host(topology, agent, offloads, loss, family):
-    with connection(topology.client1, family) as made:
+    with connect(topology.client1, family) as made:
         for i in range(60):
             user = list(USERS)[i % 3 % 2]
             assert heard(made, user)[:2] == ["GET /heard HTTP/1.1", HOSTS[USERS[user]]]
@@ -43,7 +43,7 @@ def test_every_request_of_a_connection_asks_for_its_versions_host(topology, agen
 
 
 def test_a_target_in_absolute_form_asks_for_that_host_too(topology, agent, family):
-    with connection(topology.client1, family) as made:
+    with connect(topology.client1, family) as made:
         for user, version in USERS.items():
             for target in ("http://example.com/heard", "http://example.com:80/heard"):
                 assert heard(made, user, target)[:2] == ["GET /heard HTTP/1.1", HOSTS[version]]
@@ -69,7 +69,7 @@ def test_uploads_arrive_whole_behind_edited_heads(topology, agent, tmp_path, off
 
 
 def test_heads_in_segments_of_one_byte(topology, agent, loss, family):
-    with connection(topology.client1, family) as made:
+    with connect(topology.client1, family) as made:
         made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for user in [*USERS] * 3:
             for byte in f"GET /heard HTTP/1.1\r\nHost: example.com\r\nuserhash: {user}\r\n\r\n".encode():
@@ -117,7 +117,7 @@ def test_headers_are_added_and_removed_for_one_version_alone(topology, make_agen
     write(folder)
     agent = make_agent().start()
     assert "warning" not in agent.log and "error" not in agent.log, agent.log
-    with connection(topology.client1, family) as made:
+    with connect(topology.client1, family) as made:
         for _ in range(4):
             assert heard(made, CANDIDATE, **{"X-Gone": "a"})[1:] == ["example.com", "shunt", ""]
             assert heard(made, BASELINE, **{"X-Gone": "a"})[1:] == ["example.com", "", "a"]
@@ -136,7 +136,7 @@ def test_a_header_of_responses_is_removed(topology, make_agent, folder, offloads
     folder.edit("VirtualService", change)
     topology.candidate.file(100_000)
     agent = make_agent().start()
-    with connection(topology.client1, family) as made:
+    with connect(topology.client1, family) as made:
         for _ in range(10):
             answer = ask(made, CANDIDATE, "/bytes/100000")
             assert answer.headers["Server"] is None and answer.headers["~erver"] == "" and len(answer.content) == 100_000

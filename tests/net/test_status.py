@@ -2,8 +2,11 @@
 """What `shunt status`, `explain`, `unload` and `version` say. Their JSON field names are an interface: scripts read them."""
 
 import json
+import struct
 
 from agent import client, frontend_url
+from reasons import reasons
+from topology import run
 
 VERSION_FIELDS = {
     "series", "route", "version", "share", "rules", "pods", "request_lines", "response_lines", "requests", "responses_by_class", "errors", "aborted", "rx_bytes", "tx_bytes",
@@ -67,6 +70,21 @@ def test_text_shows_all_counters_only_when_asked(agent):
     assert "All counters" not in agent.command("status", "--interval", "0").stdout
     text = agent.command("status", "--interval", "0", "--all").stdout
     assert "All counters" in text and "LEG_REFUSED" in text
+
+
+def test_every_reason_that_was_counted_has_its_line(agent):
+    cpus = len(agent.maps.dump("shunt_reason")[0]["values"])
+    for i in range(len(reasons())):  # on every CPU
+        run("bpftool", "map", "update", "pinned", agent.pins / "shunt_reason", "key", *struct.pack("<I", i), "value", *struct.pack("<Q", i + 1))
+    expected = [{"name": name, "sort": sort, "count": (i + 1) * cpus, "text": text} for i, (name, (sort, text)) in enumerate(reasons().items())]
+    status = agent.json("status", "--interval", "0")
+    assert len(expected) > 50 and status["reasons"] == expected
+    assert status["unusual"] == [row for row in expected if row["sort"] == "odd"]
+    lines = [" ".join(line.split()) for line in agent.command("status", "--interval", "0", "--all").stdout.splitlines()]
+    for row in expected:
+        assert f"{row['count']} {row['text']} {row['name']}" in lines
+    usual = agent.command("status", "--interval", "0").stdout
+    assert all((row["text"] in usual) == (row["sort"] == "odd") for row in expected)
 
 
 def test_nothing_pinned_is_said_with_the_next_step(make_agent):
