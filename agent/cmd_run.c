@@ -14,7 +14,7 @@
 #include "util/log.h"
 
 #define USERS_MAX (1u << 26) /* 9 GB */
-#define FLOWS_MAX (1u << 24) /* 10 GB */
+#define FLOWS_MAX (1u << 24) /* 15 GB */
 #define HOLDS_MAX (1u << 16) /* 2 GB */
 #define MS_MAX 60000
 
@@ -42,7 +42,7 @@ static const struct cmd_option cmd_options[] = {
 	{ "listen", 0, CMD_STRING, "ADDRESS:PORT", "serve /metrics, /healthz and /readyz there, as 127.0.0.1:9642; nothing is served when absent",
 	  offsetof(struct run_options, listen) },
 	{ "users", 0, CMD_NUMBER, "N", "how many users of experiments are told apart, 1048576 when absent; 128 bytes each", offsetof(struct run_options, users) },
-	{ "flows", 0, CMD_NUMBER, "N", "how many connections are steered at one time, 262144 when absent; about 600 bytes each",
+	{ "flows", 0, CMD_NUMBER, "N", "how many connections are steered at one time, 262144 when absent; 880 bytes each",
 	  offsetof(struct run_options, flows) },
 	{ "holds", 0, CMD_NUMBER, "N", "how many requests may wait for their pod at one time, 2048 when absent; 33 KB each", offsetof(struct run_options, holds) },
 	{ "pod-deadline", 0, CMD_NUMBER, "MS", "a pod that does not take a connection for so long is given up for the next, 200 when absent",

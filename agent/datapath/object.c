@@ -87,7 +87,7 @@ static int explain_load_error(int r, const char *log)
 	case EPERM:
 		return log_err(r, "the kernel refuses BPF although the capabilities are there: a container's seccomp or AppArmor profile, a user namespace, or kernel lockdown; see the system log");
 	case ENOMEM:
-		return log_err(r, "not enough memory for the maps (about 290 MB, of which 140 MB hold a million users, see --users; a container's limit counts)");
+		return log_err(r, "not enough memory for the maps (about 490 MB by default, see --flows, --users and --holds; a container's limit counts)");
 	case EACCES:
 	case EINVAL:
 	case ENOSPC:

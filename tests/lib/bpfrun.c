@@ -532,23 +532,39 @@ bool bpfrun_flow(struct bpfrun *run, const struct shunt_addr *client, uint16_t c
 	return bpf_map_lookup_elem(fd, &key, ret_flow) == 0;
 }
 
+/* The flows that wait; the caller frees. All at once: an update moves its entry, so that whoever goes on from there may never come to an end. */
+static struct shunt_flow_key *waiting(int fd, size_t *ret_count)
+{
+	struct shunt_flow_key key, *before = NULL, *keys = NULL;
+	size_t n = 0;
+
+	for (; bpf_map_get_next_key(fd, before, &key) == 0; before = &keys[n++]) {
+		keys = reallocarray(keys, n + 1, sizeof(*keys));
+		assert_non_null(keys);
+		keys[n] = key;
+	}
+	*ret_count = n;
+	return keys;
+}
+
 /* Every flow that waits has waited so much longer. */
 static void let_pass(unsigned int ms)
 {
 	_cleanup_close_ int waits = map_fd("shunt_wait"), flows = map_fd("shunt_flow");
-	struct shunt_flow_key key, *before = NULL;
+	_cleanup_free_ struct shunt_flow_key *keys = NULL;
+	size_t count;
 
-	for (; bpf_map_get_next_key(waits, before, &key) == 0; before = &key) {
+	keys = waiting(waits, &count);
+	for (size_t i = 0; i < count; i++) {
 		struct shunt_flow flow;
 		uint64_t since;
 
-		if (!bpf_map_lookup_elem(waits, &key, &since)) {
-			since -= ms * 1000000ull;
-			assert_int_equal(bpf_map_update_elem(waits, &key, &since, BPF_EXIST), 0);
-		}
-		if (!bpf_map_lookup_elem(flows, &key, &flow)) {
+		assert_int_equal(bpf_map_lookup_elem(waits, &keys[i], &since), 0);
+		since -= ms * 1000000ull;
+		assert_int_equal(bpf_map_update_elem(waits, &keys[i], &since, BPF_EXIST), 0);
+		if (!bpf_map_lookup_elem(flows, &keys[i], &flow)) {
 			flow.opened -= ms * 1000000ull;
-			assert_int_equal(bpf_map_update_elem(flows, &key, &flow, BPF_EXIST), 0);
+			assert_int_equal(bpf_map_update_elem(flows, &keys[i], &flow, BPF_EXIST), 0);
 		}
 	}
 }

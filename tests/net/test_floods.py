@@ -4,6 +4,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,17 @@ def test_a_flood_makes_no_flow_and_nobody_notices_it(topology, steered, family, 
 
 def entries(agent, name):
     return json.loads(run("bpftool", "-j", "map", "show", "pinned", agent.pins / name).stdout)["max_entries"]
+
+
+def memory(agent):
+    """MB that the maps take."""
+    return sum(json.loads(run("bpftool", "-j", "map", "show", "pinned", pin).stdout)["bytes_memlock"] for pin in agent.pins.glob("shunt_*")) / 1e6
+
+
+def test_the_maps_take_the_memory_that_the_readme_says(steered):
+    said, each = re.search(r"^The maps take (\d+) MB \(on two CPUs; each further one (\S+) MB\)", (ROOT / "README.md").read_text(), re.M).groups()
+    expected = int(said) + float(each) * (len(steered.maps.dump("shunt_reason")[0]["values"]) - 2)
+    assert expected * 0.95 < memory(steered) < expected * 1.05
 
 
 def sizes(agent):
