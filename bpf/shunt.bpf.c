@@ -107,8 +107,10 @@ static __always_inline int client_bound(struct __sk_buff *skb, struct work *w, s
 			return verdict;
 	}
 	/* A FIN behind bytes that we hold comes again. */
-	if (w->p.flags & TCP_FIN && hold_waiting(flow))
+	if (w->p.flags & TCP_FIN && hold_waiting(flow)) {
+		reason_count(SHUNT_R_HOLD_DROP);
 		return DROP;
+	}
 	leg = LEG(flow, flow->current);
 	ends = client_ends(w, leg);
 	last = client_closes(w, flow, ends);
@@ -259,9 +261,9 @@ static __always_inline int pod_packet(struct __sk_buff *skb, struct work *w, con
 	flow = owner_flow(w, place);
 	if (flow) {
 		leg = LEG(flow, w->leg);
-		/* A packet that is too late for its leg gets no further: the client knows nothing of this pod. */
-		verdict = DROP;
-		if (leg->lport == w->p.dport && leg->state != SHUNT_LEG_NONE) {
+		if (leg->lport != w->p.dport || leg->state == SHUNT_LEG_NONE) {
+			verdict = drop_stray(); /* too late for its leg: the client knows nothing of this pod */
+		} else {
 			flow->seen = bpf_ktime_get_coarse_ns();
 			verdict = GO_ON;
 			if (unlikely(flow->state != SHUNT_FLOW_BOUND || w->leg != flow->current || leg->state == SHUNT_LEG_OPENING ||

@@ -34,7 +34,7 @@ static __always_inline int tell_client(struct __sk_buff *skb, struct work *w, co
 static __always_inline int reset_stranger(struct __sk_buff *skb, struct work *w)
 {
 	if (w->p.flags & TCP_RST)
-		return DROP;
+		return drop_stray();
 	reason_count(SHUNT_R_FLOW_UNKNOWN);
 	forge_to_client(w, TCP_RST);
 	w->forge.seq = w->p.ack;
@@ -559,7 +559,7 @@ __noinline int client_waiting(struct __sk_buff *skb, struct work *w, struct shun
 		return DROP;
 	due = flow->hold ? hold_end(flow) : flow->request_end;
 	if (w->p.flags & TCP_RST)
-		return seq_before(w->p.seq, flow->isn + 1) || seq_after(w->p.seq, due) ? DROP : client_leaves(skb, w, flow);
+		return seq_before(w->p.seq, flow->isn + 1) || seq_after(w->p.seq, due) ? drop_stray() : client_leaves(skb, w, flow);
 	flow->window = w->p.window;
 	if (flow->flags & SHUNT_F_TSTAMP)
 		tstamp_load(skb, w, &flow->ts_client, &tsecr);
@@ -568,6 +568,8 @@ __noinline int client_waiting(struct __sk_buff *skb, struct work *w, struct shun
 			return client_leaves(skb, w, flow);
 		if (seq_before(w->p.seq, due) && flow->state == SHUNT_FLOW_HEAD) /* keep-alive */
 			return tell_client(skb, w, flow, due, TCP_ACK);
+		if (w->p.flags & TCP_FIN)
+			reason_count(SHUNT_R_HOLD_DROP); /* it comes again */
 		return DROP;
 	}
 	if (!flow->hold && flow->state == SHUNT_FLOW_HEAD)
@@ -810,6 +812,7 @@ __noinline int direct_begin(struct work *w)
 		reason_count(SHUNT_R_DIRECT_MOVED);
 		return PASS;
 	}
+	reason_count(SHUNT_R_FLOW_FULL);
 	return DROP;
 }
 

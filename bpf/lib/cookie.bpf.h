@@ -161,7 +161,7 @@ __noinline int cookie_answer(struct __sk_buff *skb, struct work *w)
 		return DROP;
 	o = &w->options;
 	if (cookie_load(skb, w) || options_parse(skb, w))
-		return DROP;
+		return drop_stray();
 	__builtin_memcpy(w->cookie.options, o->raw, TCP_OPTIONS_MAX);
 	cookie = cookie_make(w, o->len);
 	if (cookie < 0) {

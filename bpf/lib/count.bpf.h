@@ -63,6 +63,13 @@ static __always_inline void reason_count(enum shunt_reason reason)
 		event_tell(reason);
 }
 
+/* A packet that no end would take either, at this moment of its connection. */
+static __always_inline int drop_stray(void)
+{
+	reason_count(SHUNT_R_STRAY);
+	return DROP;
+}
+
 static __always_inline struct shunt_count *series_count(__u32 series)
 {
 	return bpf_map_lookup_elem(&shunt_count, &series);

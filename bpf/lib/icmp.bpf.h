@@ -138,16 +138,13 @@ static __always_inline int icmp_put_addr(struct __sk_buff *skb, struct work *w, 
  * Translates the error in w->icmp: in the quoted packet the address `from` becomes `to`, as source or as destination; ports and numbers as w->icmp says. In the
  * error's own header likewise, as the other of the two.
  */
-__noinline int icmp_translate(struct __sk_buff *skb, struct work *w, const struct shunt_addr *from, const struct shunt_addr *to, __u32 of_source)
+static __always_inline int icmp_write(struct __sk_buff *skb, struct work *w, const struct shunt_addr *from, const struct shunt_addr *to, __u32 of_source)
 {
-	struct icmp_error *e;
+	struct icmp_error *e = &w->icmp;
 	__u32 quoted, v6, outer;
 	__be32 ack;
 	int err;
 
-	if (!w || !from || !to)
-		return -1;
-	e = &w->icmp;
 	v6 = e->family == SHUNT_V6;
 	quoted = icmp_quoted(e->family);
 	e->change = 0;
@@ -170,6 +167,18 @@ __noinline int icmp_translate(struct __sk_buff *skb, struct work *w, const struc
 	}
 	err |= bpf_skb_store_bytes(skb, outer, to->ip + 12, 4, 0);
 	return err | bpf_l3_csum_replace(skb, ETH_HLEN + IPV4_CHECK_OFFSET, 0, csum_addr_change(from, to), 0);
+}
+
+__noinline int icmp_translate(struct __sk_buff *skb, struct work *w, const struct shunt_addr *from, const struct shunt_addr *to, __u32 of_source)
+{
+	int err;
+
+	if (!w || !from || !to)
+		return -1;
+	err = icmp_write(skb, w, from, to, of_source);
+	if (err)
+		reason_count(SHUNT_R_INTERNAL);
+	return err;
 }
 
 /* The same for the address that stands in for the client's, after that. */
@@ -204,10 +213,9 @@ static __always_inline int icmp_client_locked(struct __sk_buff *skb, struct work
 	e->seq_shift = ack_for_pod(flow, leg, e->seq) - e->seq;
 	e->ack_shift = -leg->cdelta;
 	reason_count(SHUNT_R_ICMP);
-	if (icmp_translate(skb, w, &w->key.frontend, &leg->pod, 1))
-		return DROP;
 	w->mask = leg->mask;
-	if (unlikely(leg->mask) && icmp_translate_mask(skb, w, &w->key.client, &leg->from, 0))
+	if (icmp_translate(skb, w, &w->key.frontend, &leg->pod, 1) ||
+	    (unlikely(leg->mask) && icmp_translate_mask(skb, w, &w->key.client, &leg->from, 0)))
 		return DROP;
 	return send_to_pod(skb, w, false);
 }
@@ -254,7 +262,7 @@ static __always_inline int icmp_pod_locked(struct __sk_buff *skb, struct work *w
 
 	if (leg->state == SHUNT_LEG_OPENING && w->leg == flow->current) {
 		if (e->too_big || e->seq != leg->acked - 1)
-			return DROP;
+			return drop_stray();
 		return leg_gone(skb, w, flow);
 	}
 	if (e->too_big && icmp_believed(e, leg)) {

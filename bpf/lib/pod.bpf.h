@@ -65,7 +65,7 @@ __noinline int leg_agreed(struct work *w, struct shunt_flow *flow)
 static __always_inline int leg_opened(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
 	if (w->p.ack != leg->acked || options_parse(skb, w))
-		return DROP;
+		return drop_stray();
 	/* The pod's clock goes on from what the client was sent last, which the client will echo. */
 	leg->tsfirst = w->options.tsval;
 	leg->tslast = w->options.tsval;
@@ -130,7 +130,7 @@ static __always_inline int leg_refused(struct __sk_buff *skb, struct work *w, st
 {
 	__u32 data = flow->kind == SHUNT_KIND_CONNECTION ? flow->mss : 0;
 
-	return w->p.flags & TCP_ACK && w->p.ack - leg->acked <= data ? leg_gone(skb, w, flow) : DROP;
+	return w->p.flags & TCP_ACK && w->p.ack - leg->acked <= data ? leg_gone(skb, w, flow) : drop_stray();
 }
 
 /*
@@ -164,7 +164,7 @@ static __always_inline int leg_idle(struct __sk_buff *skb, struct work *w, struc
 static __always_inline int pod_early(struct __sk_buff *skb, struct work *w, struct shunt_flow *flow, struct shunt_leg *leg)
 {
 	if (leg->state != SHUNT_LEG_OPEN || (!w->p.len && !(w->p.flags & TCP_FIN)) || w->p.flags & (TCP_SYN | TCP_RST))
-		return leg->state == SHUNT_LEG_OPEN ? leg_idle(skb, w, flow, leg) : DROP;
+		return leg->state == SHUNT_LEG_OPEN ? leg_idle(skb, w, flow, leg) : drop_stray();
 	if (flow->hold) {
 		leg->state = SHUNT_LEG_DEAD;
 		leg_word(w, flow, leg, TCP_RST | TCP_ACK);
@@ -192,18 +192,18 @@ __noinline int pod_slow(struct __sk_buff *skb, struct work *w, struct shunt_flow
 	if (w->leg == flow->current && flow->flags & SHUNT_F_EARLY && leg->state != SHUNT_LEG_OPENING)
 		return pod_early(skb, w, flow, leg);
 	if (w->leg != flow->current || (flow->state == SHUNT_FLOW_HEAD && !(flow->flags & SHUNT_F_EARLY)))
-		return leg->state == SHUNT_LEG_OPEN ? leg_idle(skb, w, flow, leg) : DROP;
+		return leg->state == SHUNT_LEG_OPEN ? leg_idle(skb, w, flow, leg) : drop_stray();
 	if (leg->state == SHUNT_LEG_OPENING) {
 		if ((w->p.flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
 			return flow->kind == SHUNT_KIND_CONNECTION ? connection_opened(flow, leg) : leg_opened(skb, w, flow, leg);
 		if (w->p.flags & TCP_RST)
 			return leg_refused(skb, w, flow, leg);
-		return w->p.flags & TCP_ACK ? leg_challenged(skb, w, flow) : DROP;
+		return w->p.flags & TCP_ACK ? leg_challenged(skb, w, flow) : drop_stray();
 	}
 	/* Bound, and a SYN-ACK again: our ACK was lost, and what it carried. */
 	if (flow->hold && seq_before(leg->acked, hold_sent_end(flow)))
 		return emit(skb, w, flow);
-	return DROP;
+	return drop_stray();
 }
 
 #endif

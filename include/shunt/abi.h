@@ -738,6 +738,7 @@ struct shunt_user {
 	X(VLAN_TWICE, odd, "packets to a frontend in two VLANs, passed untouched")                           \
 	X(ICMP, note, "ICMP errors translated for the other end")                                            \
 	X(ICMP_UNBOUND, note, "ICMP errors about packets to clients that no pod has sent, passed untouched")                                     \
+	X(STRAY, note, "packets dropped that fit nothing their flow waits for: late, guessed or malformed ones") \
 	X(NO_TABLE, odd, "decisions without a usable table entry")                                           \
 	X(CHECKSUM_BAD, odd, "corrupt packets that were not read (the sender sends them again)")             \
 	X(USER_FULL, odd, "requests that are in no user's sums: the table of users could free no entry")    \

@@ -87,6 +87,7 @@ static void test_a_guessed_reset_does_not_end_a_flow_whose_head_is_collected(voi
 			dialog_flags(&forged, RST);
 			assert_int_equal(forged.r.verdict, V_DROP);
 		}
+		assert_int_equal(bpfrun_reason(*state, SHUNT_R_STRAY), 2);
 		d.tsval = forged.tsval;
 		dialog_says(&d, GET + 10);
 		dialog_expect_leg(&d, &pod, d.isn + 1);
@@ -471,6 +472,35 @@ static void test_challenge_acks_without_end_stop_at_a_bound_and_the_client_tries
 	}
 }
 
+/* Of another connection, or guessed. */
+static void test_what_an_opening_leg_does_not_wait_for_is_dropped_and_counted(void **state)
+{
+	static const struct {
+		uint8_t flags;
+		uint32_t off;
+	} strays[] = { { RST | ACK, 5 }, { RST, 0 }, { SYN | ACK, 7 }, { PSH, 0 } };
+
+	for (int family = 0; family < SHUNT_FAMILIES; family++) {
+		struct dialog d = dialog_of(*state, family);
+		struct dialog_pod pod = dialog_pod(&d, DIALOG_V2), stray;
+
+		bpfrun_forget(*state);
+		dialog_connects(&d);
+		dialog_says(&d, GET);
+		dialog_expect_leg(&d, &pod, d.isn + 1);
+		for (size_t i = 0; i < ARRAY_SIZE(strays); i++) {
+			stray = pod;
+			stray.received += strays[i].off;
+			dialog_pod_flags(&d, &stray, strays[i].flags);
+			if (d.r.verdict != V_DROP || d.r.clones || d.r.copies)
+				dialog_fail(&d, "a stray went somewhere");
+			assert_int_equal(bpfrun_reason(*state, SHUNT_R_STRAY), i + 1);
+		}
+		dialog_pod_accepts(&d, &pod, GET, strlen(GET));
+		dialog_pod_says(&d, &pod, OK0);
+	}
+}
+
 /* The clients' own connection to a pod keeps its port from legs until it ends. */
 static void test_a_port_is_free_for_a_leg_again_when_the_clients_own_connection_ended(void **state)
 {
@@ -511,6 +541,7 @@ int main(void)
 		cmocka_unit_test(test_without_a_free_hold_an_answer_in_pieces_pins_the_flow),
 		cmocka_unit_test(test_a_hold_that_nobody_came_back_for_is_taken),
 		cmocka_unit_test(test_a_flow_whose_hold_was_taken_sends_nothing_of_the_new_owner),
+		cmocka_unit_test(test_what_an_opening_leg_does_not_wait_for_is_dropped_and_counted),
 		cmocka_unit_test(test_challenge_acks_without_end_stop_at_a_bound_and_the_client_tries_again),
 		cmocka_unit_test(test_a_port_is_free_for_a_leg_again_when_the_clients_own_connection_ended),
 	};

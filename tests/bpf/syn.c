@@ -167,6 +167,7 @@ static void test_a_reset_of_nobodys_flow_gets_no_answer(void **state)
 	dialog_flags(&d, RST);
 	assert_int_equal(d.r.verdict, V_DROP);
 	assert_int_equal(bpfrun_flows(*state), 0);
+	assert_int_equal(bpfrun_reason(*state, SHUNT_R_STRAY), 1);
 }
 
 static void test_a_syn_on_a_live_flow_changes_nothing_until_its_cookie_is_proved(void **state)
