@@ -29,7 +29,6 @@
 
 static const char *object_path; /* of the running group, below the build directory */
 static char group_name[128];
-
 static bool can_sum; /* the kernel knows the flag (6.17 does) */
 #ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
 #define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1u << 2)
