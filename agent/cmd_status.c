@@ -388,6 +388,24 @@ static int read_all(struct datapath *datapath, const struct status_options *opti
 	return r < 0 ? r : read_reasons(datapath, document);
 }
 
+/* A person reads places in the folder of manifests without it: it stands above, and the table gets narrow. */
+static int shorten_places(json_t *document)
+{
+	const char *folder = json_string_value(json_object_get(json_object_get(document, "agent"), "manifests"));
+	size_t length = folder ? strlen(folder) : 0, i;
+	json_t *problem;
+
+	json_array_foreach(json_object_get(document, "problems"), i, problem) {
+		json_t *where = json_object_get(problem, "where");
+		const char *text = json_string_value(where);
+
+		if (length && text && strncmp(text, folder, length) == 0 && text[length] == '/' &&
+		    json_object_set_new(problem, "where", json_string(text + length + 1)))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int run(const void *data, int argc, char **argv)
 {
 	const struct status_options *options = data;
@@ -403,6 +421,8 @@ static int run(const void *data, int argc, char **argv)
 			options->common.pin_dir);
 	if (r == 0)
 		r = read_all(datapath, options, document);
+	if (r == 0 && !options->common.json)
+		r = shorten_places(document);
 	if (r == -ENOMEM)
 		log_err(r, "status");
 	if (r < 0)

@@ -125,7 +125,8 @@ def test_a_running_agent_keeps_the_last_good_plan_and_says_so(topology, agent, f
     folder.write("bad.yaml", BAD["unknown field"][0])
     agent.wait_log("spec.htpp")
     assert "spec.htpp" in json.dumps(agent.status()), "the status tells that the newest manifests are not in force"
-    assert "spec.htpp" in agent.command("status", "--interval", "0").stdout
+    assert "  bad.yaml:7 " in agent.command("status", "--interval", "0").stdout, "a person reads places within the folder"
+    assert f"{folder.path}/bad.yaml:7" in json.dumps(agent.status())
     result = client(topology.client1, frontend_url(4), "--requests 200")
     assert result["problems"] == []
 
