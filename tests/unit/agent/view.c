@@ -73,7 +73,7 @@ static void versions_say_their_share_rules_and_pods(void **state)
 	assert_int_equal(json_array_size(found), 3);
 	assert_json(
 		json_array_get(found, 0),
-		"{\"series\": 0, \"route\": \"default/r\", \"version\": \"v2.default\", \"share\": 0.25, \"rules\": 2, \"pods\": [\"10.2.0.1:8080\"], \"response_lines\": [\"a: b\", \"c: d\"]}");
+		"{\"series\": 0, \"route\": \"default/r\", \"version\": \"v2.default\", \"share\": 0.25, \"rules\": 2, \"pods\": [\"10.2.0.1:8080\"], \"request_lines\": [], \"response_lines\": [\"a: b\", \"c: d\"]}");
 	assert_json(json_object_get(json_array_get(found, 1), "response_lines"), "[]");
 	assert_json(json_object_get(json_array_get(found, 1), "share"), "0.75");
 	assert_int_equal(json_array_size(json_object_get(json_array_get(found, 1), "pods")), 2);
