@@ -26,6 +26,7 @@
 #define DEVICE "client0"
 #define FEW_FLOWS 4096              /* and legs: the programs do not know the size of their maps, and the test starts sooner */
 #define FEW_USERS 1024
+#define FEW_WAITS 1024 /* shunt_tick looks into each bucket, a model run at each step */
 
 static const char *object_path; /* of the running group, below the build directory */
 static char group_name[128];
@@ -84,6 +85,7 @@ static void load_and_pin(const char *file)
 	shrink(object, "shunt_flow", FEW_FLOWS);
 	shrink(object, "shunt_leg", FEW_FLOWS);
 	shrink(object, "shunt_user", FEW_USERS);
+	shrink(object, "shunt_wait", FEW_WAITS);
 	if (bpf_object__load(object))
 		fail_msg("the kernel refuses %s: %s", file, strerror(errno));
 	bpf_object__for_each_program(program, object) {
