@@ -17,7 +17,7 @@
 	"---\n{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {name: " name \
 	"-1, labels: {kubernetes.io/service-name: " name "}}, endpoints: [" pod "], ports: [{port: 8080}]}\n"
 
-#define LINES "{response: {set: {a: b}, add: {c: d}}}"
+#define LINES "{request: {set: {Host: h}, remove: [X]}, response: {set: {a: b}, add: {c: d}}}"
 static const char manifests[] = SERVICE("v1", "10.0.0.11", "{addresses: [10.1.0.1]}, {addresses: [10.1.0.2]}") SERVICE(
 	"v2", "10.0.0.12",
 	"{addresses: [10.2.0.1]}") "---\n{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: r, annotations: {shunt.dev/frontend: '10.0.0.1:80,[fd00::1]:80'}}, spec: {hosts: [a.example, '*.b.example'], "
@@ -73,7 +73,7 @@ static void versions_say_their_share_rules_and_pods(void **state)
 	assert_int_equal(json_array_size(found), 3);
 	assert_json(
 		json_array_get(found, 0),
-		"{\"series\": 0, \"route\": \"default/r\", \"version\": \"v2.default\", \"share\": 0.25, \"rules\": 2, \"pods\": [\"10.2.0.1:8080\"], \"request_lines\": [], \"response_lines\": [\"a: b\", \"c: d\"]}");
+		"{\"series\": 0, \"route\": \"default/r\", \"version\": \"v2.default\", \"share\": 0.25, \"rules\": 2, \"pods\": [\"10.2.0.1:8080\"], \"request_lines\": [\"Host: h\", \"-x\"], \"response_lines\": [\"a: b\", \"c: d\"]}");
 	assert_json(json_object_get(json_array_get(found, 1), "response_lines"), "[]");
 	assert_json(json_object_get(json_array_get(found, 1), "share"), "0.75");
 	assert_int_equal(json_array_size(json_object_get(json_array_get(found, 1), "pods")), 2);
