@@ -637,8 +637,8 @@ struct shunt_count {
 	__u64 status[6];         /* responses by class; [0]: no readable status */
 	__u64 aborted;           /* connections that ended before their response did; an error */
 	__u64 errors;            /* status >= 500, and aborted */
-	__u64 rx_bytes;          /* client to pod, TCP payload */
-	__u64 tx_bytes;          /* pod to client, TCP payload */
+	__u64 rx_bytes;          /* client to pod, TCP payload as the pod gets it */
+	__u64 tx_bytes;          /* pod to client, TCP payload as the pod sends it */
 	__u64 latency_count;     /* whole responses: first byte of the request to last byte of the response, at the client's interface */
 	__u64 latency_sum_ns;
 	__u64 latency_sumsq_us2; /* sum of squares, in us^2 */

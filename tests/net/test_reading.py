@@ -127,9 +127,10 @@ def test_payload_bytes_are_counted_once_in_each_direction(topology, agent, tmp_p
     body.write_bytes(bytes(50_000))
     curl = ["curl", "-sS", "--fail", "-o", "/dev/null", "-w", "%{size_request} %{size_header} %{size_download}", "-H", "Host: example.com",
             "-H", "userhash: 1010101010", "-H", "Expect:"]
+    longer = len("flowers-predictor-default.ns-candidate") - len("example.com")  # the Host that pods of this version hear
     sums = [0, 0]
     for arguments in (["/bytes/100000"], ["/upload", "--data-binary", f"@{body}"]):
         request, header, download = map(int, topology.client1.run(*curl, *arguments[1:], frontend_url(4, arguments[0])).stdout.split())
-        sums = [sums[0] + request, sums[1] + header + download]
+        sums = [sums[0] + request + longer, sums[1] + header + download]
     numbers = agent.maps.counts()["flowers-v2"]
     assert [numbers["rx_bytes"], numbers["tx_bytes"]] == sums
