@@ -137,11 +137,13 @@ def test_a_header_of_responses_is_removed(topology, make_agent, folder, offloads
     topology.candidate.file(100_000)
     agent = make_agent().start()
     with connect(topology.client1, family) as made:
-        for _ in range(10):
+        for rounds in range(1, 401):
             answer = ask(made, CANDIDATE, "/bytes/100000")
             assert answer.headers["Server"] is None and answer.headers["~erver"] == "" and len(answer.content) == 100_000
             assert ask(made, BASELINE, "/").headers["Server"].startswith("nginx")
-    assert (agent.reason("EDITED"), agent.reason("EDIT_RENAMED"), agent.reason("EDIT_PASSED")) == (20, 10, 0)
+            if rounds >= 10 and (not loss or loss.dropped):
+                break
+    assert (agent.reason("EDITED"), agent.reason("EDIT_RENAMED"), agent.reason("EDIT_PASSED")) == (2 * rounds, rounds, 0)
     assert agent.json("explain", "--header", f"userhash={CANDIDATE}")["response_lines"] == ["version: flowers-v2", "-server"]
 
 
