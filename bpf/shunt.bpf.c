@@ -411,14 +411,14 @@ static long sweep_flow(void *map, const struct shunt_flow_key *key, struct shunt
 	struct work *w = sweep->w;
 	struct shunt_lock *lock;
 
-	if (sweep->now - flow->seen < idle_limit(flow))
+	if (elapsed(sweep->now, flow->seen) < idle_limit(flow))
 		return 0;
 	w->key = *key;
 	lock = lock_take(&w->key);
 	if (!lock)
 		return 0;
 	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
-	if (flow && sweep->now - flow->seen >= idle_limit(flow)) {
+	if (flow && elapsed(sweep->now, flow->seen) >= idle_limit(flow)) {
 		reason_count(SHUNT_R_FLOW_IDLE);
 		flow_end(w, flow);
 	}

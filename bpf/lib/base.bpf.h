@@ -24,6 +24,12 @@
 /* Before a bounds check on a value that clang would otherwise check under another name than it uses (clang-14). */
 #define keep(x) asm volatile("" : "+r"(x))
 
+/* ns from `then` to `now`. Another CPU may have noted `then` after this one has read `now`: that is no time, and not 584 years. */
+static __always_inline __u64 elapsed(__u64 now, __u64 then)
+{
+	return now > then ? now - then : 0;
+}
+
 /* What becomes of the packet. PASS lets the programs of a CNI behind us run (TCX_NEXT, TC_ACT_UNSPEC for clsact). */
 enum verdict {
 	PASS = -1,

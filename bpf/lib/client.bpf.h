@@ -524,7 +524,7 @@ static __always_inline int leg_again(struct __sk_buff *skb, struct work *w, stru
 {
 	int verdict;
 
-	if (bpf_ktime_get_ns() - flow->opened >= pod_deadline_ns(meta_live())) {
+	if (elapsed(bpf_ktime_get_ns(), flow->opened) >= pod_deadline_ns(meta_live())) {
 		reason_count(SHUNT_R_LEG_SILENT);
 		verdict = leg_elsewhere(skb, w, flow, 1);
 		if (verdict != GO_ON)
@@ -678,7 +678,7 @@ static __always_inline int connection_again(struct __sk_buff *skb, struct work *
 	if (LEG(flow, flow->current)->state != SHUNT_LEG_OPENING)
 		return GO_ON;
 	connection_offers(skb, w, flow);
-	return bpf_ktime_get_ns() - flow->opened < pod_deadline_ns(meta_live()) ? GO_ON : SILENT;
+	return elapsed(bpf_ktime_get_ns(), flow->opened) < pod_deadline_ns(meta_live()) ? GO_ON : SILENT;
 }
 
 /* A SYN to a connection frontend: the flow begins here. GO_ON: translate it. SILENT: to another pod, if there is one. */

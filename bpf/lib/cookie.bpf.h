@@ -72,7 +72,7 @@ static __always_inline void promise_make(const struct work *w, struct shunt_prom
 
 	__builtin_memset(ret_promise, 0, sizeof(*ret_promise));
 	ret_promise->mss = our_mss(w->p.family);
-	if (likely(!known) || bpf_ktime_get_ns() - known->since > SHUNT_PROMISE_S * 1000000000ull)
+	if (likely(!known) || elapsed(bpf_ktime_get_ns(), known->since) > SHUNT_PROMISE_S * 1000000000ull)
 		return;
 	ret_promise->lacks = known->lacks;
 	if (known->mss < ret_promise->mss)

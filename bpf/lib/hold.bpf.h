@@ -43,7 +43,7 @@ static long hold_try(__u32 i, struct hold_search *search)
 	if (!hold)
 		return 1;
 	owner = hold->owner;
-	if (owner && search->now - hold->since < HOLD_STALE_NS)
+	if (owner && elapsed(search->now, hold->since) < HOLD_STALE_NS)
 		return 0;
 	hold->since = search->now; /* before it is ours: another CPU that sees our name must not see the time of who had it before */
 	if (__sync_val_compare_and_swap(&hold->owner, owner, search->owner) != owner)

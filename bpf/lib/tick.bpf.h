@@ -100,7 +100,7 @@ static __always_inline bool tick_flow(struct tick *tick, __u64 since)
 		return true;
 	leg = LEG(flow, flow->current);
 	if (leg->state == SHUNT_LEG_OPENING) {
-		if (tick->now - flow->opened < tick->pod_deadline)
+		if (elapsed(tick->now, flow->opened) < tick->pod_deadline)
 			return false;
 		if (tick_begin(tick->skb, w, flow, tick->family))
 			tick_send(tick->skb, w, tick_overdue(tick->skb, w, flow, tick->now));
@@ -108,7 +108,7 @@ static __always_inline bool tick_flow(struct tick *tick, __u64 since)
 	}
 	if (flow->state == SHUNT_FLOW_BOUND || flow->hold || leg->state != SHUNT_LEG_NONE) /* it has begun to speak, or waits for its second word */
 		return true;
-	if (tick->now - since < tick->quiet)
+	if (elapsed(tick->now, since) < tick->quiet)
 		return false;
 	if (tick_begin(tick->skb, w, flow, tick->family))
 		tick_send(tick->skb, w, tick_quiet(tick->skb, w, flow));

@@ -456,7 +456,7 @@ size_t bpfrun_holds(struct bpfrun *run)
 }
 
 /* The clock of the programs. */
-static uint64_t ago(unsigned int seconds)
+static uint64_t ago(int seconds)
 {
 	struct timespec now;
 
@@ -490,7 +490,7 @@ static void write_flow(const struct shunt_addr *client, uint16_t cport, const st
 }
 
 void bpfrun_silence(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
-		    unsigned int seconds)
+		    int seconds)
 {
 	struct shunt_flow flow;
 
@@ -549,7 +549,7 @@ static struct shunt_flow_key *waiting(int fd, size_t *ret_count)
 }
 
 /* Every flow that waits has waited so much longer. */
-static void let_pass(unsigned int ms)
+static void let_pass(int ms)
 {
 	_cleanup_close_ int waits = map_fd("shunt_wait"), flows = map_fd("shunt_flow");
 	_cleanup_free_ struct shunt_flow_key *keys = NULL;
@@ -570,7 +570,7 @@ static void let_pass(unsigned int ms)
 	}
 }
 
-void bpfrun_tick(struct bpfrun *run, unsigned int ms, struct bpfrun_result *ret_result)
+void bpfrun_tick(struct bpfrun *run, int ms, struct bpfrun_result *ret_result)
 {
 	let_pass(ms);
 	assert_int_equal(datapath_tick(run->datapath), 0);

@@ -81,7 +81,7 @@ void bpfrun_packet(struct bpfrun *run, enum bpfrun_hook hook, const struct pkt *
 void bpfrun_bytes(struct bpfrun *run, enum bpfrun_hook hook, const uint8_t *frame, size_t len, struct bpfrun_result *ret_result);
 
 /* What the programs do by time, when so much of it has passed for every flow that waits; clones and copies of *ret_result are what they sent. */
-void bpfrun_tick(struct bpfrun *run, unsigned int ms, struct bpfrun_result *ret_result);
+void bpfrun_tick(struct bpfrun *run, int ms, struct bpfrun_result *ret_result);
 
 /* Hands on the events since the last time; on_event may be NULL. */
 void bpfrun_events(struct bpfrun *run, void (*on_event)(void *arg, const struct shunt_event *event), void *arg);
@@ -105,7 +105,7 @@ bool bpfrun_flow(struct bpfrun *run, const struct shunt_addr *client, uint16_t c
 
 /* Makes a flow, which is there, have been silent for so long; or the pod of its opening leg. */
 void bpfrun_silence(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
-		    unsigned int seconds);
+		    int seconds);
 void bpfrun_silence_pod(struct bpfrun *run, const struct shunt_addr *client, uint16_t cport, const struct shunt_addr *frontend, uint16_t fport,
 			unsigned int ms);
 
