@@ -91,7 +91,7 @@
 #define SHUNT_LOCKS 16384
 #define SHUNT_PROMISES 4096     /* frontends whose pods do less than usual */
 #define SHUNT_PROMISE_S 600     /* how long that is believed */
-#define SHUNT_WAITS 65536       /* flows that wait at one time and that shunt_tick looks after; further ones live by retransmissions */
+#define SHUNT_WAITS 16384       /* flows that wait at one time and that shunt_tick looks after; further ones live by retransmissions */
 #define SHUNT_TICK_MS 50        /* between two looks */
 #define SHUNT_POD_DEADLINE_MS 200 /* default: a pod that has not answered a SYN for so long is silent, the next one is tried */
 #define SHUNT_QUIET_MS 300      /* default: a client that says nothing for so long may wait for its server's first word */
