@@ -516,6 +516,12 @@ __noinline int leg_elsewhere(struct __sk_buff *skb, struct work *w, struct shunt
 	return verdict;
 }
 
+/* The opening leg's pod has had its time. */
+static __always_inline bool pod_is_silent(const struct shunt_flow *flow)
+{
+	return elapsed(bpf_ktime_get_ns(), flow->opened) >= pod_deadline_ns(meta_live());
+}
+
 /*
  * The client sends again what waits for the leg: its retransmission timer is ours too. A pod that was silent for so long is given up for another of its
  * version; without another it gets the SYN again, after a challenge ACK from another port (pods limit those).
@@ -524,7 +530,7 @@ static __always_inline int leg_again(struct __sk_buff *skb, struct work *w, stru
 {
 	int verdict;
 
-	if (elapsed(bpf_ktime_get_ns(), flow->opened) >= pod_deadline_ns(meta_live())) {
+	if (pod_is_silent(flow)) {
 		reason_count(SHUNT_R_LEG_SILENT);
 		verdict = leg_elsewhere(skb, w, flow, 1);
 		if (verdict != GO_ON)
@@ -678,7 +684,7 @@ static __always_inline int connection_again(struct __sk_buff *skb, struct work *
 	if (LEG(flow, flow->current)->state != SHUNT_LEG_OPENING)
 		return GO_ON;
 	connection_offers(skb, w, flow);
-	return elapsed(bpf_ktime_get_ns(), flow->opened) < pod_deadline_ns(meta_live()) ? GO_ON : SILENT;
+	return pod_is_silent(flow) ? SILENT : GO_ON;
 }
 
 /* A SYN to a connection frontend: the flow begins here. GO_ON: translate it. SILENT: to another pod, if there is one. */
@@ -760,10 +766,7 @@ static __always_inline bool direct_is_leg(struct work *w, const struct shunt_leg
 {
 	struct shunt_flow *flow;
 
-	w->key.client = owner->client;
-	w->key.frontend = owner->frontend;
-	w->key.cport = owner->cport;
-	w->key.fport = owner->fport;
+	key_of_owner(w, owner);
 	flow = bpf_map_lookup_elem(&shunt_flow, &w->key);
 	return flow && w->p.seq == LEG(flow, owner->leg)->acked - 1;
 }

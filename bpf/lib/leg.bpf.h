@@ -34,6 +34,15 @@ static __always_inline void leg_key(struct work *w, const struct shunt_leg *leg,
 	w->leg_key.pport = leg->pport;
 }
 
+/* The flow whose leg has the tuple. */
+static __always_inline void key_of_owner(struct work *w, const struct shunt_leg_owner *owner)
+{
+	w->key.client = owner->client;
+	w->key.frontend = owner->frontend;
+	w->key.cport = owner->cport;
+	w->key.fport = owner->fport;
+}
+
 /* A tuple with an address that stands in for clients' is not the client's by its address alone. */
 static __always_inline bool leg_is_mine(const struct work *w, const struct shunt_leg_owner *owner)
 {

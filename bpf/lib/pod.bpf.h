@@ -14,10 +14,7 @@ static __always_inline struct shunt_lock *owner_lock(struct __sk_buff *skb, stru
 	w->aim = AIM_CLIENT;
 	w->ifindex = skb->ifindex;
 	w->attempt = 0;
-	w->key.client = owner->client;
-	w->key.frontend = owner->frontend;
-	w->key.cport = owner->cport;
-	w->key.fport = owner->fport;
+	key_of_owner(w, owner);
 	w->leg = owner->leg & (SHUNT_LEGS - 1);
 	return lock_take(&w->key);
 }
