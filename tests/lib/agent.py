@@ -70,6 +70,16 @@ class Folder:
             raise KeyError(f"no {kind} {name or ''} in {self.path}")
         return found
 
+    def divide(self, baseline, candidate):
+        """The tutorial's route by weights alone, without a rule; the header still says who a user is."""
+        def change(manifest):
+            entries = manifest["spec"]["http"]
+            of_candidate, of_baseline = entries[0]["route"][0], entries[1]["route"][0]
+            manifest["spec"]["http"] = [{"route": [dict(of_baseline, weight=baseline), dict(of_candidate, weight=candidate)]}]
+            manifest["metadata"].setdefault("annotations", {})["shunt.dev/identity"] = "header:userhash"
+
+        self.edit("VirtualService", change)
+
     def status(self, name):
         """The status that shunt writes beside an experiment's manifest; None before the first."""
         for file in self.path.glob(f"*{name}*status*.yaml"):

@@ -18,14 +18,8 @@ def prepare(folder, strength):
                             "objectives": [{"metric": "shunt/error-rate", "upperLimit": "0.2"}], "strength": strength}
         spec["duration"].update(intervalSeconds=1, iterationsPerLoop=1000)
 
-    def route(manifest):
-        entries = manifest["spec"]["http"]
-        candidate, baseline = entries[0]["route"][0], entries[1]["route"][0]
-        manifest["spec"]["http"] = [{"route": [dict(baseline, weight=50), dict(candidate, weight=50)]}]
-        manifest["metadata"].setdefault("annotations", {})["shunt.dev/identity"] = "header:userhash"
-
     folder.edit("Experiment", experiment)
-    folder.edit("VirtualService", route)
+    folder.divide(baseline=50, candidate=50)
 
 
 def visit(box, users):

@@ -22,14 +22,8 @@ def prepare(folder, url, deployment, iterations, **strategy):
         spec["criteria"]["objectives"] = []
         spec["duration"].update(intervalSeconds=1, iterationsPerLoop=iterations)
 
-    def route(manifest):
-        entries = manifest["spec"]["http"]
-        candidate, baseline = entries[0]["route"][0], entries[1]["route"][0]
-        manifest["spec"]["http"] = [{"route": [dict(baseline, weight=100), dict(candidate, weight=0)]}]
-        manifest["metadata"].setdefault("annotations", {})["shunt.dev/identity"] = "header:userhash"
-
     folder.edit("Experiment", experiment)
-    folder.edit("VirtualService", route)
+    folder.divide(baseline=100, candidate=0)
     folder.edit("Metric", lambda m: m["spec"].update(urlTemplate=url), name="user-engagement")
 
 
